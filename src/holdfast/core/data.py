@@ -1,0 +1,246 @@
+"""Rows in memory: columns with names, batches, data sets.
+
+Shapes: N rows of a data set, B rows of a batch, E environments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from holdfast.core.errors import UserError, unknown_name
+
+Inputs = Tensor | dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Column:
+    """An integer column with names: an environment, a group, an attribute.
+
+    Attributes:
+        codes: (N,) int64 in [-1, len(names)); −1 is unknown.
+        names: One name per code.
+        provenance: How it came about: ``given``, or the name of what inferred it.
+    """
+
+    codes: Tensor
+    names: tuple[str, ...]
+    provenance: str = "given"
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, rows: Tensor) -> Column:
+        """The same column for some rows."""
+        return dataclasses.replace(self, codes=self.codes[rows])
+
+    @staticmethod
+    def constant(length: int, name: str = "all") -> Column:
+        """One value everywhere: the column of data that has no environments."""
+        return Column(torch.zeros(length, dtype=torch.int64), (name,))
+
+    @staticmethod
+    def product(columns: Mapping[str, Column]) -> Column:
+        """All combinations that occur, in order of their codes; unknown where any part is unknown.
+
+        >>> a = Column(torch.tensor([0, 1, 1]), ("x", "y"))
+        >>> Column.product({"a": a, "b": a}).names
+        ('a=x, b=x', 'a=y, b=y')
+        """
+        stacked = torch.stack([column.codes for column in columns.values()], dim=1)
+        known = (stacked >= 0).all(dim=1)
+        cells, inverse = torch.unique(stacked[known], dim=0, return_inverse=True)
+        codes = torch.full((len(stacked),), -1, dtype=torch.int64)
+        codes[known] = inverse
+        parts = list(columns.items())
+        names = tuple(
+            ", ".join(f"{name}={column.names[code]}" for (name, column), code in zip(parts, cell, strict=True))
+            for cell in cells.tolist()
+        )
+        return Column(codes, names)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows, as a step sees them.
+
+    Attributes:
+        x: (B, …) inputs, or a dict of them.
+        y: (B,) int64 classes or (B,) float targets; None where labels are hidden.
+        environment: (B,) int64, −1 unknown.
+        attributes: Other integer columns by name, each (B,).
+        weight: (B,) non-negative row weights, or None for all equal.
+        index: (B,) int64, the rows' ids: stable over splits, subsets and resumes.
+    """
+
+    x: Inputs
+    y: Tensor | None
+    environment: Tensor
+    attributes: Mapping[str, Tensor]
+    weight: Tensor | None
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def labels(self) -> Tensor:
+        """y, for code that cannot do without labels."""
+        if self.y is None:
+            raise UserError("these rows have no labels: use a method that works without, or buy them from the oracle")
+        return self.y
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """N rows in memory, with their columns. Batches are made by indexing; there is no loader.
+
+    Attributes:
+        x: (N, …) inputs, or a dict of them.
+        y: (N,) int64 classes or (N,) float targets, or None.
+        environment: The environment column of the run.
+        attributes: Other columns by name (group columns among them).
+        unit: (N,) int64 codes of rows that belong together, or None when every row is its own unit.
+        weight: (N,) non-negative float weights, or None.
+        index: (N,) int64 row ids.
+    """
+
+    x: Inputs
+    y: Tensor | None
+    environment: Column
+    attributes: Mapping[str, Column] = field(default_factory=dict)
+    unit: Tensor | None = None
+    weight: Tensor | None = None
+    index: Tensor = field(default=None)  # type: ignore[assignment]  # made in __post_init__
+
+    def __post_init__(self) -> None:
+        n = len(self.environment)
+        if self.index is None:
+            object.__setattr__(self, "index", torch.arange(n))
+        for name, length in self._lengths():
+            if length != n:
+                raise ValueError(f"{name} has {length} rows where the environment column has {n}")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def labels(self) -> Tensor:
+        """y, for code that cannot do without labels."""
+        if self.y is None:
+            raise UserError("these rows have no labels")
+        return self.y
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input row; of the only or first entry where x is a dict."""
+        x = self.x if isinstance(self.x, Tensor) else next(iter(self.x.values()))
+        return tuple(x.shape[1:])
+
+    @property
+    def units(self) -> Tensor:
+        """(N,) unit codes; the row ids where no unit column was given."""
+        return self.index if self.unit is None else self.unit
+
+    def take(self, rows: Tensor) -> Dataset:
+        """A data set of copies of these rows: nothing of the others stays reachable.
+
+        Args:
+            rows: (M,) int64 positions.
+        """
+        return Dataset(
+            x=_map(lambda t: t[rows], self.x),
+            y=None if self.y is None else self.y[rows],
+            environment=self.environment.take(rows),
+            attributes={name: column.take(rows) for name, column in self.attributes.items()},
+            unit=None if self.unit is None else self.unit[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            index=self.index[rows],
+        )
+
+    def batch(self, rows: Tensor | slice = slice(None)) -> Batch:
+        """The rows at these positions, all of them by default."""
+        return Batch(
+            x=_map(lambda t: t[rows], self.x),
+            y=None if self.y is None else self.y[rows],
+            environment=self.environment.codes[rows],
+            attributes={name: column.codes[rows] for name, column in self.attributes.items()},
+            weight=None if self.weight is None else self.weight[rows],
+            index=self.index[rows],
+        )
+
+    def column(self, name: str) -> Column:
+        """A column by name; ``environment`` is the run's environment column, ``label`` the classes.
+
+        Raises:
+            UserError: There is none of that name, or labels are not classes.
+        """
+        if name == "environment":
+            return self.environment
+        if name in self.attributes:
+            return self.attributes[name]
+        if name == "label" and self.y is not None and not self.y.is_floating_point():
+            return Column(self.y, tuple(map(str, range(int(self.y.max()) + 1 if len(self.y) else 0))))
+        raise unknown_name("column", name, ["environment", "label", *self.attributes])
+
+    def grouped_by(self, names: str) -> Dataset:
+        """The same rows with the product of some columns as environment.
+
+        Args:
+            names: Column names joined by ``*``, such as ``label*color``.
+        """
+        parts = [name.strip() for name in names.split("*")]
+        if len(parts) == 1:
+            return dataclasses.replace(self, environment=self.column(parts[0]))
+        return dataclasses.replace(self, environment=Column.product({name: self.column(name) for name in parts}))
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same rows on a device."""
+        if torch.device(device).type == "cpu":
+            return self
+
+        def move(t: Tensor) -> Tensor:
+            return t.to(device)
+
+        def column(c: Column) -> Column:
+            return dataclasses.replace(c, codes=move(c.codes))
+
+        return Dataset(
+            x=_map(move, self.x),
+            y=None if self.y is None else move(self.y),
+            environment=column(self.environment),
+            attributes={name: column(c) for name, c in self.attributes.items()},
+            unit=None if self.unit is None else move(self.unit),
+            weight=None if self.weight is None else move(self.weight),
+            index=move(self.index),
+        )
+
+    def fingerprint(self) -> str:
+        """A hash of the content of every column."""
+        digest = hashlib.sha256()
+        for name, tensor in self._tensors():
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        columns = {"environment": self.environment, **self.attributes}
+        digest.update(repr([(name, column.names) for name, column in columns.items()]).encode())
+        return digest.hexdigest()
+
+    def _tensors(self) -> list[tuple[str, Tensor]]:
+        x = self.x if isinstance(self.x, dict) else {"": self.x}
+        tensors = [(f"x {name}", t) for name, t in x.items()]
+        tensors += [("environment", self.environment.codes), ("index", self.index)]
+        tensors += [(f"attribute {name}", column.codes) for name, column in self.attributes.items()]
+        optional = [("y", self.y), ("unit", self.unit), ("weight", self.weight)]
+        return tensors + [(name, t) for name, t in optional if t is not None]
+
+    def _lengths(self) -> Sequence[tuple[str, int]]:
+        return [(name, len(t)) for name, t in self._tensors()]
+
+
+def _map(function: Callable[[Tensor], Tensor], x: Inputs) -> Inputs:
+    return {name: function(t) for name, t in x.items()} if isinstance(x, dict) else function(x)

@@ -1,0 +1,105 @@
+"""Predictors, measurements and evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+from torch import Tensor, nn
+
+from holdfast.core.artifacts import Artifact
+from holdfast.core.data import Dataset
+from holdfast.core.registry import Plugin
+from holdfast.core.task import TaskData
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of N rows.
+
+    Attributes:
+        logits: (N, C) unnormalised log-probabilities; None for regression.
+        mean: (N,) predicted values; None for classification.
+    """
+
+    logits: Tensor | None = None
+    mean: Tensor | None = None
+
+
+class Predictor(Protocol):
+    """What evaluations see of any model.
+
+    Attributes:
+        module: The network, for white-box evaluations; None where there is none.
+    """
+
+    module: nn.Module | None
+
+    def predict(self, rows: Dataset) -> Prediction:
+        """Predict these rows; labels and columns are not looked at."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number, with everything needed to read it.
+
+    Attributes:
+        metric: Its name, such as ``accuracy``.
+        value: NaN where it is not defined on these rows.
+        split: The rows it was measured on.
+        n: How many rows (or groups) it rests on.
+        low, high: Ends of the interval; None where one-sided or not given.
+        interval: Kind of the interval, such as ``clopper-pearson``; empty where there is none.
+        level: Its confidence level.
+        unit: What was resampled: ``row`` or the unit column.
+        environment, group: The sub-population; None for all rows.
+        higher_is_better: Direction of the metric.
+        phase: The phase after which it was measured.
+        selection: The rule that chose the checkpoint.
+        note: Why a value is missing, or a remark.
+    """
+
+    metric: str
+    value: float
+    split: str
+    n: int
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    level: float = 0.95
+    unit: str = "row"
+    environment: str | None = None
+    group: str | None = None
+    higher_is_better: bool = True
+    phase: int = 0
+    selection: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation returns."""
+
+    measurements: tuple[Measurement, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class Evaluation(Plugin):
+    """A way to look at a model; a frozen dataclass whose fields are its options."""
+
+    family: ClassVar[str] = "evaluation"
+    kinds: ClassVar[tuple[Literal["classification", "regression"], ...]] = ("classification", "regression")
+
+    def evaluate(self, predictor: Predictor, task: TaskData, rng: np.random.Generator) -> Result:
+        """Measure a model on a task.
+
+        Args:
+            predictor: The model.
+            task: The loaded task, test rows included.
+            rng: The only source of randomness.
+        """
+        raise NotImplementedError

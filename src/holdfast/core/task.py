@@ -1,0 +1,315 @@
+"""Tasks: data with environments, split into roles, and what a method may see of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.core.artifacts import Artifact
+from holdfast.core.data import Column, Dataset
+from holdfast.core.errors import HoldfastError, UserError
+from holdfast.core.registry import Plugin
+
+if TYPE_CHECKING:
+    from holdfast.core.ledger import Ledger
+    from holdfast.tables.encoder import Encoder
+
+Role = Literal["train", "selection", "holdout", "calibration", "unlabelled", "pool", "test"]
+Kind = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows with one role.
+
+    Attributes:
+        name: Unique within the task, such as ``test`` or ``test-grey``.
+        role: What the rows are for. Splits of different roles share neither rows nor units.
+        data: The rows.
+        shifted: True where the rows follow another distribution than the training rows.
+        phase: The phase of a stream in which the split becomes available; 0 where there is one phase.
+    """
+
+    name: str
+    role: Role
+    data: Dataset
+    shifted: bool = False
+    phase: int = 0
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """What a task loads: its splits and the facts that methods, evaluations and reports need.
+
+    Attributes:
+        kind: Fixes the output contract: C logits for classification, one mean for regression.
+        splits: The rows by role.
+        model: The default architecture.
+        classes: Names of the C classes; empty for regression.
+        groups: Attribute columns whose values are the groups of the evaluation.
+        question: One sentence: what is asked of a model here.
+        stable: What holds in every environment, where known.
+        shortcut: What does not, where known.
+        notes: One-line warnings and remarks for the report.
+        pictures: Artifacts that show the task.
+        render: ``(factors, noise_ids) -> x``: draws rows from their factors, where the task can; ``factors`` maps
+            factor names to (N,) codes, equal noise ids give equal nuisance.
+        encoder: What turned a table's columns into x, so that a model can be used on raw rows.
+    """
+
+    kind: Kind
+    splits: tuple[Split, ...]
+    model: Model
+    classes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    question: str = ""
+    stable: str = ""
+    shortcut: str = ""
+    notes: tuple[str, ...] = ()
+    pictures: tuple[Artifact, ...] = ()
+    render: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
+    encoder: Encoder | None = None
+
+    def __post_init__(self) -> None:
+        names = [split.name for split in self.splits]
+        if len(set(names)) != len(names):
+            raise ValueError(f"split names are not unique: {names}")
+        _check_disjoint(self.splits)
+
+    @property
+    def outputs(self) -> int:
+        """Width of a model's output: C for classification, 1 for regression."""
+        return len(self.classes) if self.kind == "classification" else 1
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input row."""
+        return self.splits[0].data.input_shape
+
+    @property
+    def phases(self) -> int:
+        """Number of phases."""
+        return 1 + max(split.phase for split in self.splits)
+
+    def with_role(self, role: Role) -> tuple[Split, ...]:
+        """The splits of a role, in order."""
+        return tuple(split for split in self.splits if split.role == role)
+
+    def split(self, name: str) -> Split:
+        """A split by name."""
+        return next(split for split in self.splits if split.name == name)
+
+    def group_column(self, data: Dataset) -> Column | None:
+        """The evaluation groups of some rows; None where the task names none."""
+        return data.grouped_by("*".join(self.groups)).environment if self.groups else None
+
+    def fingerprint(self) -> str:
+        """A hash of every row with its role."""
+        parts = [(s.name, s.role, s.phase, s.shifted, s.data.fingerprint()) for s in self.splits]
+        return hashlib.sha256(repr((self.kind, self.classes, self.groups, parts)).encode()).hexdigest()
+
+
+class Task(Plugin):
+    """A recipe for data with environments; a frozen dataclass whose fields are its options."""
+
+    family: ClassVar[str] = "task"
+
+    def load(self) -> TaskData:
+        """Make the data; equal options give equal data.
+
+        Raises:
+            UserError: The data cannot be had as asked.
+        """
+        raise NotImplementedError
+
+    def folds(self) -> Sequence[Task]:
+        """The tasks that a run of this one stands for: itself, or one for each environment held out."""
+        return (self,)
+
+
+class Model(Plugin):
+    """An architecture; a frozen dataclass whose fields are its options."""
+
+    family: ClassVar[str] = "model"
+
+    def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        """A fresh network from inputs (B, *input_shape) to (B, outputs)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks to see.
+
+    Attributes:
+        roles: The roles whose rows it uses.
+        columns: Attribute columns it uses, by name.
+        environments: Whether it looks at the environment column.
+        base: Whether it repairs a model that another method trained.
+        kinds: The kinds of task it can do.
+    """
+
+    roles: tuple[Role, ...] = ("train",)
+    columns: tuple[str, ...] = ()
+    environments: bool = True
+    base: bool = False
+    kinds: tuple[Kind, ...] = ("classification", "regression")
+
+
+class HiddenFromMethod(HoldfastError):
+    """A method reached for rows or columns that it did not declare: an error of its author."""
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """What a method is given of a task: the roles, columns and environments it declared, and never a test row."""
+
+    kind: Kind
+    classes: tuple[str, ...]
+    outputs: int
+    input_shape: tuple[int, ...]
+    model: Model
+    data: Mapping[Role, Dataset]
+    oracle: Oracle | None = None
+
+    @property
+    def train(self) -> Dataset:
+        """The training rows."""
+        return self.role("train")
+
+    def role(self, role: Role) -> Dataset:
+        """The rows of a role.
+
+        Raises:
+            HiddenFromMethod: The method did not declare it, or it is ``test``.
+        """
+        if role not in self.data:
+            raise HiddenFromMethod(f"this method did not declare the role {role!r}: it sees {', '.join(self.data)}")
+        return self.data[role]
+
+    def grouped_by(self, names: str) -> TrainingView:
+        """The view with the product of some columns, such as ``label*color``, as environment in every role."""
+        data = {role: data.grouped_by(names) for role, data in self.data.items()}
+        return dataclasses.replace(self, data=data)
+
+
+@dataclass
+class Oracle:
+    """Sells labels of the pool. Purchases are charged to the ledger and logged."""
+
+    labels: Mapping[int, float | int]
+    ledger: Ledger
+    purchases: list[int] = field(default_factory=list)
+
+    def label(self, index: Tensor) -> Tensor:
+        """The labels of these row ids, (M,); a row already bought is not charged again."""
+        ids = [int(i) for i in index.tolist()]
+        bought = set(self.purchases)
+        new = [i for i in dict.fromkeys(ids) if i not in bought]
+        self.purchases.extend(new)
+        self.ledger.labels["pool"] = self.ledger.labels.get("pool", 0) + len(new)
+        return torch.tensor([self.labels[i] for i in ids])
+
+
+def training_view(task: TaskData, needs: Needs, ledger: Ledger, *, phase: int = 0, what: str = "method") -> TrainingView:
+    """What a method with these needs may see of a task.
+
+    Args:
+        task: The loaded task.
+        needs: The method's declaration.
+        ledger: Charged with the labels of every role that the view holds.
+        phase: Splits of this phase are visible.
+        what: How messages call the method.
+
+    Raises:
+        UserError: The task lacks a role or a column that the method needs, or is of another kind.
+    """
+    check_needs(task, needs, what=what)
+    data: dict[Role, Dataset] = {}
+    for role in needs.roles:
+        rows = [split.data for split in task.with_role(role) if split.phase == phase]
+        if rows:
+            data[role] = _restricted(concatenate(rows), needs)
+    oracle = None
+    if "pool" in data:
+        pool = data["pool"]
+        oracle = Oracle(dict(zip(pool.index.tolist(), pool.labels.tolist(), strict=True)), ledger)
+    for role in ("pool", "unlabelled"):
+        if role in data:
+            data[role] = dataclasses.replace(data[role], y=None)
+    for role, rows_of_role in data.items():
+        if rows_of_role.y is not None:
+            ledger.labels[role] = len(rows_of_role)
+    return TrainingView(task.kind, task.classes, task.outputs, task.input_shape, task.model, data, oracle)
+
+
+def check_needs(task: TaskData, needs: Needs, *, what: str = "method") -> None:
+    """Refuse a method that this task cannot serve.
+
+    Raises:
+        UserError: One line that says what is missing.
+    """
+    if task.kind not in needs.kinds:
+        raise UserError(f"{what} is for {' and '.join(needs.kinds)}: this task is {task.kind}")
+    for role in needs.roles:
+        if role == "test":
+            raise HiddenFromMethod(f"{what} asks for test rows: no method sees them")
+        if not task.with_role(role):
+            raise UserError(f"{what} needs rows in role {role!r}: this task has none")
+    train = task.with_role("train")[0].data
+    for column in needs.columns:
+        if column != "label":
+            train.column(column)
+
+
+def concatenate(parts: Sequence[Dataset]) -> Dataset:
+    """Data sets of one task below each other."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first.x, dict):
+        x: Tensor | dict[str, Tensor] = {k: torch.cat([p.x[k] for p in parts]) for k in first.x}  # type: ignore[index]
+    else:
+        x = torch.cat([part.x for part in parts])  # type: ignore[misc]
+
+    def column(get: Callable[[Dataset], Column]) -> Column:
+        return dataclasses.replace(get(first), codes=torch.cat([get(part).codes for part in parts]))
+
+    def optional(get: Callable[[Dataset], Tensor | None]) -> Tensor | None:
+        tensors = [t for t in map(get, parts) if t is not None]
+        return torch.cat(tensors) if len(tensors) == len(parts) else None
+
+    return Dataset(
+        x=x,
+        y=optional(lambda d: d.y),
+        environment=column(lambda d: d.environment),
+        attributes={name: column(lambda d, n=name: d.attributes[n]) for name in first.attributes},  # type: ignore[misc]
+        unit=optional(lambda d: d.unit),
+        weight=optional(lambda d: d.weight),
+        index=torch.cat([part.index for part in parts]),
+    )
+
+
+def _restricted(data: Dataset, needs: Needs) -> Dataset:
+    attributes = {name: column for name, column in data.attributes.items() if name in needs.columns}
+    environment = data.environment if needs.environments else Column.constant(len(data))
+    return dataclasses.replace(data.take(torch.arange(len(data))), attributes=attributes, environment=environment)
+
+
+def _check_disjoint(splits: Sequence[Split]) -> None:
+    """No row and no unit may have two roles."""
+    seen: dict[Any, str] = {}
+    for split in splits:
+        ids = {("row", i) for i in split.data.index.tolist()}
+        if split.data.unit is not None:
+            ids |= {("unit", u) for u in split.data.unit.tolist()}
+        for i in ids:
+            other = seen.setdefault(i, split.role)
+            if other != split.role:
+                raise ValueError(f"{i[0]} {i[1]} is in role {other!r} and in role {split.role!r}")

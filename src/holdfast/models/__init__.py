@@ -1,0 +1,1 @@
+"""Small reference networks, one file each."""
