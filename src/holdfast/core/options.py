@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Range:
-    """The valid values of a numeric option, ends included."""
+    """The valid values of a numeric option, or of each number in a tuple; ends included."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -224,9 +224,12 @@ def _typed(cls: type[T], given: Mapping[str, Any], what: str) -> T:
     """Let jsonargparse turn texts into typed values; on refusal say which option and what it takes."""
     import jsonargparse
 
+    options = options_of(cls)
+    for part in (cls, *(type(option.default) for option in options.values())):
+        if dataclasses.is_dataclass(part):  # jsonargparse would look for a base's names in the subclass's module
+            part.__init__.__annotations__ |= {option.name: option.type for option in options_of(part).values()}
     parser = jsonargparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(cls, None)
-    options = options_of(cls)
     arguments = []
     for key, value in given.items():
         arguments.append(f"--{key}={_text(value)}")
@@ -259,8 +262,12 @@ def _check_ranges(instance: Any, what: str) -> None:
         value = getattr(instance, name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             _check_ranges(value, what)
-        elif option.range and isinstance(value, (int, float)) and value not in option.range:
+        elif option.range and any(item is not None and item not in option.range for item in _items(value)):
             raise UserError(f"{what}: {name}={value} is out of range: it must lie in {option.range}")
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _plain(value: Any) -> Any:
