@@ -262,7 +262,9 @@ def _check_ranges(instance: Any, what: str) -> None:
         value = getattr(instance, name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             _check_ranges(value, what)
-        elif option.range and any(item is not None and item not in option.range for item in _items(value)):
+        elif option.range and any(
+            isinstance(item, (int, float)) and item not in option.range for item in _items(value)
+        ):
             raise UserError(f"{what}: {name}={value} is out of range: it must lie in {option.range}")
 
 
