@@ -1,0 +1,23 @@
+"""A user's table: reading it, the parts its columns play, and its features as numbers.
+
+Importing this package imports pandas.
+"""
+
+from holdfast.tables.codes import Codes, encode_column
+from holdfast.tables.encoder import Encoder, fit_encoder
+from holdfast.tables.parse import parse_numbers
+from holdfast.tables.read import read_table
+from holdfast.tables.roles import ColumnRoles, check_roles, feature_columns, infer_kind
+
+__all__ = [
+    "Codes",
+    "ColumnRoles",
+    "Encoder",
+    "check_roles",
+    "encode_column",
+    "feature_columns",
+    "fit_encoder",
+    "infer_kind",
+    "parse_numbers",
+    "read_table",
+]

@@ -1,0 +1,77 @@
+"""Columns as integer codes with names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A column as integers.
+
+    Attributes:
+        codes: (N,) int64 in [−1, len(names)); −1 is missing.
+        names: One distinct name per code.
+    """
+
+    codes: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+
+
+def encode_column(series: pd.Series) -> Codes:
+    """Number the values of a column, in natural order of their names.
+
+    Names that all are numbers are ordered as numbers, other names with the digits inside them as numbers. Values
+    that print alike get one code: ``3``, ``3.0`` and ``"3"`` are one environment.
+
+    Args:
+        series: (N,) values that can be compared and hashed.
+
+    Raises:
+        TypeError: The values are lists, dicts or arrays.
+
+    >>> encode_column(pd.Series(["ward 10", "ward 9", None]))
+    Codes(codes=array([ 1,  0, -1]), names=('ward 9', 'ward 10'))
+    """
+    codes, names = name_codes(series)
+    order = _natural_order(names)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return Codes(np.append(rank, -1)[codes], tuple(names[order]))
+
+
+def name_codes(series: pd.Series) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.object_]]:
+    """Codes (N,) in order of appearance, −1 for missing, and (K,) their distinct names."""
+    codes, values = pd.factorize(series)
+    merge, names = pd.factorize(_names(pd.Index(values)))
+    return np.append(merge, -1)[codes].astype(np.int64), np.asarray(names, dtype=object)
+
+
+def _names(values: pd.Index) -> npt.NDArray[np.object_]:
+    """Distinct values as text: whole numbers without a decimal point and days without an hour, however stored."""
+    if isinstance(values, pd.CategoricalIndex):
+        return _names(values.categories)[values.codes]
+    whole = [value.is_integer() if isinstance(value, float) else False for value in values]
+    text = [str(int(value)) if is_whole else str(value) for value, is_whole in zip(values, whole, strict=True)]
+    return np.array([name.removesuffix(" 00:00:00") for name in text], dtype=object)
+
+
+def _natural_order(names: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+    numbers = pd.to_numeric(pd.Series(names, dtype=object), errors="coerce").to_numpy(dtype=np.float64)
+    if not np.isnan(numbers).any():
+        return np.lexsort((names.astype(str), numbers)).astype(np.int64)
+    return np.array(sorted(range(len(names)), key=lambda place: _natural_key(str(names[place]))), dtype=np.int64)
+
+
+def _natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
+    """Text and numbers by turns, so that like is compared with like; the name itself decides between equals.
+
+    A number is its length and its digits, because ``int`` refuses very long ones.
+    """
+    parts = re.split(r"0*(\d+)", name)
+    return [(len(part), part) if place % 2 else part for place, part in enumerate(parts)], name

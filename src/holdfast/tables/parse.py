@@ -1,0 +1,120 @@
+"""What a column holds: numbers, booleans, dates, categories, or what no encoder here can use."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from holdfast.tables.codes import name_codes
+
+ColumnKind = Literal["numeric", "boolean", "date", "categorical", "text", "nested", "unsupported", "empty"]
+
+PARSED_SHARE = 0.99
+"""Text is numbers, booleans or dates when at least this share of its non-missing values parses as such."""
+
+_BOOLEANS = {"true": 1.0, "false": 0.0}
+_WALL_CLOCK = r"^(\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?)(?:Z|[+-]\d{2}:?\d{2})?$"
+
+
+def column_kind(series: pd.Series, max_levels: int = 64) -> ColumnKind:
+    """What a column holds, judged by its type and, for text and objects, by its values.
+
+    Text that is nearly always a number, ``true``/``false`` or an ISO 8601 date counts as that, so that a CSV file and
+    a Parquet file of the same table are read alike. Text is ``text`` rather than ``categorical`` when it has more
+    distinct values than ``max_levels`` and than half of its non-missing rows.
+
+    Args:
+        series: (N,) any column.
+        max_levels: Up to so many distinct values are always categories.
+
+    >>> [column_kind(pd.Series(v)) for v in ([1, 2], ["2011-01-01", None], ["a", "b"], [True, None], [[1], [2]])]
+    ['numeric', 'date', 'categorical', 'boolean', 'nested']
+    """
+    present = series.dropna()
+    if present.empty:
+        return "empty"
+    kind = _kind_by_type(present)
+    return kind or _kind_by_value(present, max_levels)
+
+
+def _kind_by_type(present: pd.Series) -> ColumnKind | None:
+    """The kind, where the type alone decides."""
+    dtype = present.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return None if pd.api.types.is_string_dtype(dtype.categories.dtype) else "categorical"
+    if pd.api.types.is_bool_dtype(dtype):
+        return "boolean"
+    if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype):
+        return "numeric"
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        return "date"
+    return None if pd.api.types.is_string_dtype(dtype) or pd.api.types.is_object_dtype(dtype) else "unsupported"
+
+
+def _kind_by_value(present: pd.Series, max_levels: int) -> ColumnKind:
+    if pd.api.types.infer_dtype(present) == "bytes":
+        return "nested"
+    try:
+        codes, names = name_codes(present)
+    except (TypeError, NotImplementedError):  # values that cannot be hashed
+        return "nested"
+    rows = np.bincount(codes, minlength=len(names))
+    enough = PARSED_SHARE * len(codes)
+    if rows[~np.isnan(_booleans(names))].sum() >= enough:
+        return "boolean"
+    if rows[~np.isnan(_numbers(names))].sum() >= enough:
+        return "numeric"
+    if rows[~np.isnat(_dates(names))].sum() >= enough:
+        return "date"
+    return "text" if len(names) > max(max_levels, len(codes) / 2) else "categorical"
+
+
+def parse_numbers(series: pd.Series) -> npt.NDArray[np.float64]:
+    """(N,) float64; NaN where a value is missing or not a number.
+
+    >>> parse_numbers(pd.Series(["1.5", "unknown", None]))
+    array([1.5, nan, nan])
+    """
+    if pd.api.types.is_numeric_dtype(series.dtype):  # bool among them
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    codes, names = name_codes(series)
+    return np.append(_numbers(names), np.nan)[codes]
+
+
+def parse_booleans(series: pd.Series) -> npt.NDArray[np.float64]:
+    """(N,) float64: 1 for true, 0 for false; NaN where a value is missing or neither (``0`` and ``1`` will do).
+
+    >>> parse_booleans(pd.Series([True, "FALSE", 1, "maybe"], dtype=object))
+    array([ 1.,  0.,  1., nan])
+    """
+    codes, names = name_codes(series)
+    numbers = _numbers(names)
+    return np.append(np.where(np.isin(numbers, (0.0, 1.0)), numbers, _booleans(names)), np.nan)[codes]
+
+
+def parse_dates(series: pd.Series) -> npt.NDArray[np.datetime64]:
+    """(N,) datetime64[us] as the clock on the wall shows it, time zones dropped; NaT where missing or not a date.
+
+    >>> parse_dates(pd.Series(["2024-02-29", "2024-02-29 10:00+01:00", "29.2.2024"]))
+    array(['2024-02-29T00:00:00.000000', '2024-02-29T10:00:00.000000', 'NaT'], dtype='datetime64[us]')
+    """
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
+        return np.asarray(series.dt.tz_localize(None), dtype="datetime64[us]")
+    codes, names = name_codes(series)
+    return np.append(_dates(names), np.datetime64("NaT", "us"))[codes]
+
+
+def _numbers(names: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray(pd.to_numeric(pd.Series(names, dtype=object), errors="coerce"), dtype=np.float64)
+
+
+def _booleans(names: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray(pd.Series(names, dtype="str").str.lower().map(_BOOLEANS), dtype=np.float64)
+
+
+def _dates(names: npt.NDArray[Any]) -> npt.NDArray[np.datetime64]:
+    clock = pd.Series(names, dtype="str").str.extract(_WALL_CLOCK, expand=False)
+    return pd.to_datetime(clock, format="ISO8601", errors="coerce").to_numpy(dtype="datetime64[us]")
