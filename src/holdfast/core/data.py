@@ -199,13 +199,11 @@ class Dataset:
             return dataclasses.replace(self, environment=self.column(parts[0]))
         return dataclasses.replace(self, environment=Column.product({name: self.column(name) for name in parts}))
 
-    def to(self, device: torch.device | str) -> Dataset:
-        """The same rows on a device."""
-        if torch.device(device).type == "cpu":
-            return self
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Dataset:
+        """The same rows on a device, floating-point inputs and targets in this precision."""
 
         def move(t: Tensor) -> Tensor:
-            return t.to(device)
+            return t.to(device, dtype if t.is_floating_point() else t.dtype)
 
         def column(c: Column) -> Column:
             return dataclasses.replace(c, codes=move(c.codes))

@@ -25,6 +25,7 @@ PACKAGES: dict[str, str] = {
     "method": "holdfast.methods",
     "evaluation": "holdfast.evaluations",
     "reproduction": "holdfast.reproductions",
+    "rule": "holdfast.training.rules",
 }
 
 _PLUGINS: dict[str, dict[str, type[Plugin]]] = {family: {} for family in PACKAGES}
@@ -125,7 +126,7 @@ def _add(cls: P, *, name: str | None) -> P:
 def _discover() -> None:
     for package_name in PACKAGES.values():
         package = importlib.import_module(package_name)
-        for module in pkgutil.iter_modules(package.__path__, package_name + "."):
+        for module in pkgutil.iter_modules(getattr(package, "__path__", []), package_name + "."):
             importlib.import_module(module.name)
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         importlib.import_module(entry.value)

@@ -217,7 +217,9 @@ class Oracle:
         return torch.tensor([self.labels[i] for i in ids])
 
 
-def training_view(task: TaskData, needs: Needs, ledger: Ledger, *, phase: int = 0, what: str = "method") -> TrainingView:
+def training_view(
+    task: TaskData, needs: Needs, ledger: Ledger, *, phase: int = 0, what: str = "method"
+) -> TrainingView:
     """What a method with these needs may see of a task.
 
     Args:

@@ -1,0 +1,1 @@
+"""Specs, grids, executors, the cell store, search."""

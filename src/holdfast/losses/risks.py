@@ -1,0 +1,60 @@
+"""Risks: from the mean losses of the environments in a batch to the scalar that is minimised."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.losses.environments import EnvironmentLosses
+
+
+class Risk(Protocol):
+    """Maps environment losses to a scalar; its derivative in them is how much each environment counts."""
+
+    def __call__(self, losses: EnvironmentLosses) -> Tensor: ...
+
+
+class PooledMean:
+    """The mean over all rows, whatever their environment."""
+
+    def __call__(self, losses: EnvironmentLosses) -> Tensor:
+        return (losses.values * losses.shares).sum()
+
+
+class MeanOfEnvironments:
+    """The mean over environments, each counting the same however many rows it has."""
+
+    def __call__(self, losses: EnvironmentLosses) -> Tensor:
+        return losses.values.mean()
+
+
+class ExponentiatedGroups(nn.Module):
+    """Group DRO: weights over groups that grow exponentially with their losses.
+
+    q_g ← q_g · exp(η · L_g), normalised; the risk is Σ_g q_g L_g. Groups absent from a batch keep their share: only the
+    mass of the groups present is redistributed among them. q is a buffer and so part of every checkpoint.
+
+    Sagawa, Koh, Hashimoto, Liang, *Distributionally robust neural networks for group shifts*, ICLR 2020,
+    arXiv:1911.08731.
+
+    Args:
+        groups: G, the number of groups; rows of unknown group (−1) share one more.
+        step_size: η > 0.
+    """
+
+    q: Tensor
+
+    def __init__(self, groups: int, step_size: float = 0.01) -> None:
+        super().__init__()
+        self.step_size = step_size
+        self.register_buffer("q", torch.full((groups + 1,), 1 / (groups + 1)))
+
+    def forward(self, losses: EnvironmentLosses) -> Tensor:
+        with torch.no_grad():
+            before = self.q[losses.codes]
+            grown = before * torch.exp(self.step_size * losses.values)
+            q = grown * (before.sum() / grown.sum())
+            self.q[losses.codes] = q.to(self.q.dtype)
+        return (q / q.sum() * losses.values).sum()

@@ -1,0 +1,158 @@
+"""Samplers: which rows come next. Rows are drawn in blocks of many steps, so that a step costs one slice."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from holdfast.core.data import Batch, Dataset
+
+MAX_ENVIRONMENTS = 16
+_BLOCK_ENTRIES = 1 << 20
+
+
+class Sampler(Protocol):
+    """An endless stream of row positions whose place in the stream can be saved."""
+
+    def draw(self) -> Tensor: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Source(Protocol):
+    """An endless stream of batches: rows of a data set, rollouts, replay, generated data."""
+
+    def next_batch(self) -> Batch: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Rows:
+    """Batches of a data set in memory, as a sampler names their rows."""
+
+    def __init__(self, data: Dataset, sampler: Sampler) -> None:
+        self.data, self.sampler = data, sampler
+        self.state_dict, self.load_state_dict = sampler.state_dict, sampler.load_state_dict
+
+    def next_batch(self) -> Batch:
+        return self.data.batch(self.sampler.draw())
+
+
+class BlockSampler:
+    """Draws (T, B) rows at a time from a generator; subclasses say how.
+
+    Its state is the generator's state before the current block and the place within it.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+        self._next_block()
+
+    def draw(self) -> Tensor:
+        """(B,) positions of the next step's rows."""
+        if self._place == len(self._block):
+            self._next_block()
+        self._place += 1
+        return self._block[self._place - 1]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self._before, "place": self._place}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.generator.set_state(state["generator"])
+        self._next_block()
+        self._place = int(state["place"])
+
+    def _next_block(self) -> None:
+        self._before = self.generator.get_state()
+        self._block = self.make_block()
+        self._place = 0
+
+    def make_block(self) -> Tensor:
+        """(T, B) row positions of the next T steps."""
+        raise NotImplementedError
+
+
+class EnvironmentSampler(BlockSampler):
+    """The same number of rows from each of min(E, 16) environments at every step.
+
+    With more environments, 16 of them are drawn afresh for each step. Within an environment rows come in shuffled
+    order; a small one starts again when it is used up.
+
+    Args:
+        environment: (N,) codes; −1 (unknown) is one more environment.
+        batch_size: B; each of K environments gives max(1, B // K) rows.
+        generator: The random stream.
+        most: At most this many environments per step.
+    """
+
+    def __init__(
+        self, environment: Tensor, batch_size: int, generator: torch.Generator, most: int = MAX_ENVIRONMENTS
+    ) -> None:
+        _, self._codes, counts = torch.unique(environment.cpu(), return_inverse=True, return_counts=True)
+        self._counts = counts
+        self._starts = counts.cumsum(0) - counts
+        self._environments = len(counts)
+        self._per_step = min(self._environments, most)
+        self.rows_each = max(1, batch_size // self._per_step)
+        self._steps = self._block_length()
+        super().__init__(generator)
+
+    def make_block(self) -> Tensor:
+        shuffled = self._shuffle()
+        chosen, turn = self._choose()
+        within = (turn[..., None] * self.rows_each + torch.arange(self.rows_each)) % self._counts[chosen][..., None]
+        return shuffled[self._starts[chosen][..., None] + within].flatten(1)
+
+    def _block_length(self) -> int:
+        """Steps that show the largest environment about once, within bounds on memory."""
+        uses = self._environments / self._per_step
+        epoch = math.ceil(int(self._counts.max()) / self.rows_each * uses)
+        widest = max(self._environments, self._per_step * self.rows_each)
+        return max(1, min(epoch, _BLOCK_ENTRIES // widest))
+
+    def _shuffle(self) -> Tensor:
+        """(N,) row positions, environment after environment, each in random order."""
+        random = torch.randperm(len(self._codes), generator=self.generator)
+        return random[torch.argsort(self._codes[random], stable=True)]
+
+    def _choose(self) -> tuple[Tensor, Tensor]:
+        """(T, K) environments of each step, and how often each was chosen before in this block."""
+        if self._per_step == self._environments:
+            chosen = torch.arange(self._environments).expand(self._steps, -1)
+            return chosen, torch.arange(self._steps)[:, None].expand_as(chosen)
+        keys = torch.rand(self._steps, self._environments, generator=self.generator)
+        chosen = keys.argsort(dim=1)[:, : self._per_step]
+        used = torch.zeros(self._steps, self._environments, dtype=torch.int64).scatter_(1, chosen, 1)
+        return chosen, (used.cumsum(0) - used).gather(1, chosen)
+
+
+class BalancedSampler(BlockSampler):
+    """Every row of a batch from a group drawn uniformly, then from that group uniformly, with replacement.
+
+    The sampler of group DRO and of group-balanced training (Sagawa et al. 2020, arXiv:1911.08731). Rows of unknown
+    group are left out.
+
+    Args:
+        groups: (N,) codes.
+        batch_size: B.
+        generator: The random stream.
+    """
+
+    def __init__(self, groups: Tensor, batch_size: int, generator: torch.Generator) -> None:
+        known = torch.nonzero(groups.cpu() >= 0).squeeze(1)
+        codes = groups.cpu()[known]
+        _, self._counts = torch.unique(codes, return_counts=True)
+        self._rows = known[torch.argsort(codes, stable=True)]
+        self._starts = self._counts.cumsum(0) - self._counts
+        self.batch_size = batch_size
+        super().__init__(generator)
+
+    def make_block(self) -> Tensor:
+        shape = (64, self.batch_size)
+        groups = torch.randint(len(self._counts), shape, generator=self.generator)
+        fraction = torch.rand(shape, generator=self.generator, dtype=torch.float64)
+        return self._rows[self._starts[groups] + (fraction * self._counts[groups]).long()]

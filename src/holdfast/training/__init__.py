@@ -1,0 +1,36 @@
+"""The trainer and the parts of a step."""
+
+from holdfast.training.budget import Budget
+from holdfast.training.context import StepContext
+from holdfast.training.optimizers import SGD, Adam, AdamW, Optimizer
+from holdfast.training.records import Record
+from holdfast.training.rules import Last, Oracle, SelectionRule, Validation, WorstEnvironment, WorstGroup
+from holdfast.training.schedules import Schedule
+from holdfast.training.stages import FolderStore, LogSchedule, MemoryStore
+from holdfast.training.step import GradientStep, Regularizer, Step
+from holdfast.training.trainer import Fit, Trainer
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Budget",
+    "Fit",
+    "FolderStore",
+    "GradientStep",
+    "Last",
+    "LogSchedule",
+    "MemoryStore",
+    "Optimizer",
+    "Oracle",
+    "Record",
+    "Regularizer",
+    "Schedule",
+    "SelectionRule",
+    "Step",
+    "StepContext",
+    "Trainer",
+    "Validation",
+    "WorstEnvironment",
+    "WorstGroup",
+]

@@ -1,0 +1,77 @@
+"""Records: how a checkpoint does on a split; what selection rules choose by and learning curves show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from holdfast.core.data import Column, Dataset
+from holdfast.core.task import Kind, Role
+from holdfast.losses.per_example import default_loss
+
+
+@dataclass(frozen=True)
+class Record:
+    """The score of one checkpoint on some rows.
+
+    Attributes:
+        step: Updates made before the checkpoint.
+        split, role: The rows.
+        environment: Their environment; None for all of the split.
+        group: Their group; None for all.
+        score: Accuracy, or minus the mean squared error; higher is better.
+        loss: Mean loss.
+        n: How many rows.
+    """
+
+    step: int
+    split: str
+    role: Role
+    environment: str | None
+    group: str | None
+    score: float
+    loss: float
+    n: int
+
+
+def forward(model: nn.Module, data: Dataset, batch_size: int = 4096) -> torch.Tensor:
+    """Outputs (N, K) of a model in evaluation mode, without gradients, in batches; its mode is restored."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            starts = range(0, len(data), batch_size)
+            parts = [model(data.batch(slice(start, start + batch_size)).x) for start in starts]
+    finally:
+        model.train(was_training)
+    return torch.cat(parts)
+
+
+def record(
+    step: int, model: nn.Module, split: str, role: Role, data: Dataset, kind: Kind, groups: Column | None = None
+) -> list[Record]:
+    """Score a checkpoint on all rows of a split, on each of its environments and on each of its groups."""
+    outputs = forward(model, data)
+    losses = default_loss(kind)(outputs, data.labels).double()
+    if kind == "regression":
+        scores = -losses
+    elif outputs.shape[1] == 1:
+        scores = ((outputs.squeeze(1) > 0) == (data.labels == 1)).double()
+    else:
+        scores = (outputs.argmax(dim=1) == data.labels).double()
+
+    def one(rows: torch.Tensor, environment: str | None, group: str | None) -> Record:
+        score, loss = float(scores[rows].mean()), float(losses[rows].mean())
+        return Record(step, split, role, environment, group, score, loss, int(rows.sum()))
+
+    records = [one(torch.ones(len(data), dtype=torch.bool, device=scores.device), None, None)]
+    for code in data.environment.codes.unique().tolist():
+        if code >= 0:
+            records.append(one(data.environment.codes == code, data.environment.names[code], None))
+    for code in groups.codes.unique().tolist() if groups else []:
+        if code >= 0:
+            assert groups is not None
+            records.append(one(groups.codes == code, None, groups.names[code]))
+    return records

@@ -1,0 +1,213 @@
+"""Steps: what one update does. ``GradientStep`` combines the usual parts."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.core.data import Batch
+from holdfast.core.taps import tapped
+from holdfast.core.task import TrainingView
+from holdfast.gradients import Aggregator, ReferenceEngine
+from holdfast.losses import EnvironmentLosses, Loss, Penalty, Risk, default_loss
+from holdfast.training.context import StepContext
+from holdfast.training.optimizers import Adam, Optimizer
+from holdfast.training.schedules import Schedule
+
+if TYPE_CHECKING:
+    from holdfast.training.trainer import Trainer
+
+Models = Mapping[str, nn.Module]
+Optimizers = Mapping[str, torch.optim.Optimizer]
+
+
+class Step(Protocol):
+    """One update of some models. Whatever changes from update to update is in ``state_dict``.
+
+    Attributes:
+        passes: Backward passes that a row goes through, for the ledger.
+    """
+
+    passes: int
+
+    def setup(self, models: Models, view: TrainingView, trainer: Trainer) -> Optimizers:
+        """Called once before the first update; returns the optimizers by name."""
+        ...
+
+    def __call__(self, models: Models, batch: Batch, optimizers: Optimizers, progress: float) -> Mapping[str, Tensor]:
+        """Make one update and return scalars for the history; ``progress`` is the part of the budget spent."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regularizer:
+    """L1 and L2 terms added to the gradient after aggregation, so that no mask touches them.
+
+    Attributes:
+        l1: The gradient gains l1 · sign(p).
+        l2: The gradient gains l2 · p.
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __call__(self, model: nn.Module) -> None:
+        """Add to ``.grad``; parameters without a gradient are left alone."""
+        for p in model.parameters():
+            if p.grad is not None:
+                p.grad += self.l1 * p.detach().sign() + self.l2 * p.detach()
+
+
+class GradientStep(nn.Module):
+    """The usual update: loss, risk over environments, penalties, aggregation, regularisation, optimizer.
+
+    1. ``loss`` gives one value per example; L_e is its weighted mean over environment e.
+    2. ``risk`` maps (L_e) to a scalar; by default it is the pooled mean over rows. With an ``aggregator``, that
+       receives w_e ∇L_e with w_e = ∂risk/∂L_e.
+    3. Gradients of the ``penalties``, then L1 and L2, are added after aggregation and never masked.
+
+    Each part may be an ``nn.Module``: its buffers are checkpointed with the step, its parameters are trained in a
+    parameter group named ``parts``.
+
+    Args:
+        loss: Per-example loss; the default of the task's kind.
+        risk: See above.
+        penalties: Pairs of weight and penalty.
+        aggregator: An element-wise aggregator; None for a plain backward pass.
+        regularizer: L1 and L2 after aggregation.
+        optimizer: How to build the optimizer.
+        schedule: Learning-rate and penalty factors.
+        taps: Layers whose outputs penalties find in ``context.features``.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: Loss | None = None,
+        risk: Risk | None = None,
+        penalties: Sequence[tuple[float, Penalty]] = (),
+        aggregator: Aggregator | None = None,
+        regularizer: Regularizer | None = None,
+        optimizer: Optimizer = Adam(),  # noqa: B008  # frozen
+        schedule: Schedule = Schedule(),  # noqa: B008  # frozen
+        taps: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.loss, self.risk, self.aggregator, self.regularizer = loss, risk, aggregator, regularizer
+        self.penalties = tuple(penalties)
+        self.penalty_modules = nn.ModuleList(p for _, p in penalties if isinstance(p, nn.Module))
+        self.optimizer, self.schedule, self.taps = optimizer, schedule, tuple(taps)
+        self.passes = 1 + bool(aggregator and penalties)
+        self.updates = 0
+        self._penalized = False
+        self.aggregator_state: Mapping[str, Any] = {}
+        self._autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+
+    def setup(self, models: Models, view: TrainingView, trainer: Trainer) -> Optimizers:
+        """Build the optimizer of ``models["model"]`` and of the parts' own parameters."""
+        model = models["model"]
+        self.to(trainer.device)
+        self.loss = self.loss or default_loss(view.kind)
+        self._autocast = trainer.autocast
+        self._engine = ReferenceEngine(model)
+        groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad], "name": "model"}]
+        if parts := [p for p in self.parameters() if p.requires_grad]:
+            groups.append({"params": parts, "name": "parts"})
+        return {"model": self.optimizer.build(groups)}
+
+    def forward(self, models: Models, batch: Batch, optimizers: Optimizers, progress: float) -> Mapping[str, Tensor]:
+        """One update."""
+        model, optimizer = models["model"], optimizers["model"]
+        self._follow_schedule(optimizer, progress)
+        context = self._run(model, batch, progress)
+        optimizer.zero_grad()
+        penalty = self._penalty(context)
+        diagnostics = self._backward(context, penalty) if self.aggregator is None else self._aggregate(context, penalty)
+        if self.regularizer is not None:
+            self.regularizer(model)
+        optimizer.step()
+        self.updates += 1
+        return {"loss": context.losses.detach().mean(), **diagnostics}
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What is not a buffer: the number of updates and the aggregator's state."""
+        return {"updates": self.updates, "penalized": self._penalized, "aggregator": dict(self.aggregator_state)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self.updates, self._penalized, self.aggregator_state = (
+            state["updates"],
+            state["penalized"],
+            state["aggregator"],
+        )
+
+    def _follow_schedule(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
+        lr = self.optimizer.lr * self.schedule.lr_factor(self.updates, progress)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        if self.penalties and not self._penalized and self.schedule.penalty_factor(progress) == 1.0:
+            self._penalized = True
+            if self.schedule.reset_optimizer:
+                optimizer.state.clear()
+
+    def _run(self, model: nn.Module, batch: Batch, progress: float) -> StepContext:
+        assert self.loss is not None, "setup() was not called"
+        with tapped(model, self.taps) as features, self._autocast():
+            outputs = model(batch.x)
+            losses = self.loss(outputs, batch.labels)
+        return StepContext(batch, outputs, features, losses, self.loss, self.updates, progress)
+
+    def _penalty(self, context: StepContext) -> Tensor | None:
+        factor = self.schedule.penalty_factor(context.progress)
+        if not self.penalties or factor == 0:
+            return None
+        return factor * torch.stack([weight * penalty(context) for weight, penalty in self.penalties]).sum()
+
+    def _backward(self, context: StepContext, penalty: Tensor | None) -> Mapping[str, Tensor]:
+        risk = self._pooled(context) if self.risk is None else self.risk(context.environment_losses)
+        (risk if penalty is None else risk + penalty).backward()  # type: ignore[no-untyped-call]
+        return {} if penalty is None else {"penalty": penalty.detach()}
+
+    def _aggregate(self, context: StepContext, penalty: Tensor | None) -> Mapping[str, Tensor]:
+        result = self._engine.backward(
+            context.losses,
+            context.batch.environment,
+            aggregator=self.aggregator,
+            row_weights=context.batch.weight,
+            environment_weights=self._environment_weights(context.environment_losses),
+            state=self.aggregator_state,
+            retain_graph=penalty is not None,
+        )
+        self.aggregator_state = result.state
+        if penalty is None:
+            return result.diagnostics
+        penalty.backward()  # type: ignore[no-untyped-call]
+        return {"penalty": penalty.detach(), **result.diagnostics}
+
+    def _environment_weights(self, losses: EnvironmentLosses) -> Tensor:
+        """w_e = ∂risk/∂L_e."""
+        if self.risk is None:
+            return losses.shares
+        values = losses.values.detach().requires_grad_()
+        (weights,) = torch.autograd.grad(self.risk(EnvironmentLosses(values, losses.codes, losses.shares)), values)
+        if (weights < 0).any():
+            warnings.warn(
+                "the risk gives an environment negative weight: its gradient is flipped before the aggregator "
+                "compares signs",
+                stacklevel=2,
+            )
+        return weights
+
+    @staticmethod
+    def _pooled(context: StepContext) -> Tensor:
+        weight = context.batch.weight
+        return context.losses.mean() if weight is None else (weight * context.losses).sum() / weight.sum()

@@ -1,0 +1,369 @@
+"""The trainer: device, precision, random streams, budget, ledger, finished stages, and the one loop."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.core.errors import HoldfastError, UserError
+from holdfast.core.ledger import Ledger
+from holdfast.core.seeds import numpy_rng, seed_for, torch_rng
+from holdfast.core.task import TrainingView
+from holdfast.selection import EnvironmentSampler, Rows, Source
+from holdfast.training.budget import Budget
+from holdfast.training.records import Record, record
+from holdfast.training.rules import SelectionRule
+from holdfast.training.stages import LogSchedule, MemoryStore, StageStore
+from holdfast.training.step import Step
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Precision = Literal["32-true", "64-true", "bf16-mixed"]
+Scalars = dict[str, float]
+_HISTORY_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished stage.
+
+    Attributes:
+        models: The models of the stage with the selected weights, by name.
+        steps: Updates made.
+        kept: Steps whose weights can be had from :meth:`at`.
+        history: Scalars along the way: ``{"step": …, "loss": …}``.
+        records: Scores of the kept checkpoints on the selection rows, where a rule asked for them.
+        selected: The step whose weights the models hold.
+    """
+
+    models: Mapping[str, nn.Module]
+    steps: int
+    kept: tuple[int, ...]
+    history: tuple[Scalars, ...]
+    selected: int
+    load: Callable[[int], Mapping[str, Mapping[str, Tensor]]]
+    records: tuple[Record, ...] = ()
+
+    @property
+    def model(self) -> nn.Module:
+        """The main model."""
+        return self.models["model"]
+
+    def weights_at(self, step: int, name: str = "model") -> Mapping[str, Tensor]:
+        """The kept weights after ``step`` updates, as a state dict.
+
+        Raises:
+            UserError: They were not kept.
+        """
+        if step not in self.kept:
+            raise UserError(f"the weights of step {step} were not kept: there are {', '.join(map(str, self.kept))}")
+        return self.load(step)[name]
+
+    def at(self, step: int) -> nn.Module:
+        """The main model, moved to its weights after ``step`` updates."""
+        self.model.load_state_dict(self.weights_at(step))
+        return self.model
+
+    @property
+    def last(self) -> nn.Module:
+        """The main model, moved to its last weights."""
+        return self.at(self.steps)
+
+
+class Trainer:
+    """Owns the loop. Methods call :meth:`fit`, once per stage, and do what they like in between.
+
+    Args:
+        seed: Root of every random stream.
+        budget: How long a stage trains unless the method says otherwise.
+        batch_size: Rows per update.
+        device: As Lightning Fabric names accelerators: ``cpu``, ``cuda``, ``mps``, ``auto``.
+        precision: ``32-true``, ``64-true`` or ``bf16-mixed``.
+        store: Where stages are kept; in memory by default.
+        checkpoint_seconds: Time between full checkpoints of a running stage; 0 writes one after every update.
+        report_progress: Called now and then with the stage and the part of its budget spent.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        budget: Budget = Budget(400),  # noqa: B008  # frozen
+        batch_size: int = 128,
+        device: str = "cpu",
+        precision: Precision = "32-true",
+        store: StageStore | None = None,
+        checkpoint_seconds: float = 20.0,
+        report_progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        from lightning_fabric import Fabric
+
+        if budget.amount < 1 or batch_size < 1:
+            raise UserError(f"the budget is {budget.amount} {budget.unit} and the batch {batch_size}: both must be ≥ 1")
+        self.seed, self.budget, self.batch_size = seed, budget, batch_size
+        self.fabric = Fabric(accelerator=device, devices=1, precision=precision)
+        self.dtype = torch.float64 if precision == "64-true" else torch.float32
+        self.store = MemoryStore() if store is None else store
+        self.checkpoint_seconds = checkpoint_seconds
+        self.report_progress = report_progress or (lambda stage, progress: None)
+        self.ledger = Ledger()
+        self.fits: dict[str, Fit] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where models and rows live while training."""
+        return self.fabric.device
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The precision context of a forward pass."""
+        return self.fabric.autocast()
+
+    def rng(self, name: str) -> torch.Generator:
+        """A CPU generator for this name, independent of every other."""
+        return torch_rng(self.seed, name)
+
+    def numpy_rng(self, name: str) -> np.random.Generator:
+        """A NumPy generator for this name, independent of every other."""
+        return numpy_rng(self.seed, name)
+
+    @contextlib.contextmanager
+    def randomness(self, name: str) -> Iterator[None]:
+        """Run a block under torch's global generators seeded by name; they are restored afterwards."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed_for(self.seed, name))
+            yield
+
+    def fit(
+        self,
+        model: nn.Module | Mapping[str, nn.Module],
+        view: TrainingView,
+        step: Step,
+        *,
+        stage: str = "main",
+        source: Source | None = None,
+        budget: Budget | None = None,
+        select: Literal["last"] | int | SelectionRule = "last",
+        keep: LogSchedule = LogSchedule(),  # noqa: B008  # frozen
+    ) -> Fit:
+        """Train until the budget is spent; a finished stage of this name is restored and not run again.
+
+        Args:
+            model: The model, or several by name with the main one under ``model``; trained in place.
+            view: The rows.
+            step: What an update does.
+            stage: Unique among the stages of a method.
+            source: Batches; by default the same number of training rows from each environment.
+            budget: The trainer's by default.
+            select: Whose weights the models end with: ``last``, a kept step, or a rule applied to the selection rows.
+            keep: Which weights to keep.
+
+        Raises:
+            UserError: The loss is not finite.
+        """
+        if stage in self.fits:
+            raise ValueError(f"stage {stage!r} was fitted already: stages of a method have unique names")
+        models = dict(model) if isinstance(model, Mapping) else {"model": model}
+        for module in models.values():
+            module.to(device=self.device, dtype=self.dtype)
+        loop = _Loop(self, models, view, step, stage, source or self._rows(view, stage), budget or self.budget, keep)
+        with self.randomness(f"stage {stage}"):
+            loop.run()
+        self.ledger.add(loop.ledger)
+        fit = self._selected(loop, models, view, select)
+        self.fits[stage] = fit
+        return fit
+
+    def _rows(self, view: TrainingView, stage: str) -> Source:
+        """The same number of rows from each environment, or from 16 of them, at every step."""
+        sampler = EnvironmentSampler(view.train.environment.codes, self.batch_size, self.rng(f"batches {stage}"))
+        return self.rows(view, sampler)
+
+    def rows(self, view: TrainingView, sampler: Any) -> Source:
+        """Batches of the training rows on this trainer's device and in its precision, as a sampler names them."""
+        return Rows(self.place(view.train), sampler)
+
+    def place(self, data: Any) -> Any:
+        """A data set on this trainer's device and in its precision."""
+        return data.to(self.device, self.dtype)
+
+    def _selected(self, loop: _Loop, models: Mapping[str, nn.Module], view: TrainingView, select: Any) -> Fit:
+        chosen, records = loop.done, ()
+        if isinstance(select, int):
+            chosen = select
+        elif isinstance(select, SelectionRule):
+            records = self._records(loop, models["model"], view)
+            chosen = select.choose(records)
+        for name, module in models.items():
+            module.load_state_dict(loop.load(chosen)[name])
+        return Fit(models, loop.done, tuple(loop.kept), tuple(loop.history), chosen, loop.load, records)
+
+    def _records(self, loop: _Loop, model: nn.Module, view: TrainingView) -> tuple[Record, ...]:
+        data = self.place(view.role("selection"))
+        records: list[Record] = []
+        for step in loop.kept:
+            model.load_state_dict(loop.load(step)["model"])
+            records += record(step, model, "selection", "selection", data, view.kind)
+        return tuple(records)
+
+
+class _Loop:
+    """One stage while it runs: everything that a full checkpoint holds."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        models: dict[str, nn.Module],
+        view: TrainingView,
+        step: Step,
+        stage: str,
+        source: Source,
+        budget: Budget,
+        keep: LogSchedule,
+    ) -> None:
+        self.trainer, self.models, self.step, self.stage = trainer, models, step, stage
+        self.source, self.budget, self.keep = source, budget, keep
+        self.optimizers = step.setup(models, view, trainer)
+        self.done = self.spent = 0
+        self.kept: list[int] = []
+        self.history: list[Scalars] = []
+        self.ledger = Ledger()
+        self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
+        self._every = max(1, self.budget.amount // _HISTORY_POINTS)
+
+    def run(self) -> None:
+        """Train from the last full checkpoint, or from the start, to the end of the budget."""
+        if not self._restore():
+            self._keep_weights()
+        self._started = self._saved = self._shown = time.monotonic()
+        for module in self.models.values():
+            module.train()
+        while self.spent < self.budget.amount:
+            self._update()
+            self._now_and_then()
+        if self._pending or self.done not in self.kept:
+            self._finish()
+
+    def load(self, step: int) -> Mapping[str, Mapping[str, Tensor]]:
+        """Kept weights of all models after ``step`` updates."""
+        weights: Mapping[str, Mapping[str, Tensor]] = self.trainer.store.load(self.stage, f"step-{step:08d}")
+        return weights
+
+    def _update(self) -> None:
+        batch = self.source.next_batch()
+        scalars = self.step(self.models, batch, self.optimizers, self.spent / self.budget.amount)
+        self.done += 1
+        self.spent += self.budget.cost(batch)
+        self.ledger.forwards += len(batch)
+        self.ledger.gradients += len(batch) * self.step.passes
+        if self.done % self._every == 0 or self.done == 1:
+            self._pending.append((self.done, scalars))
+
+    def _now_and_then(self) -> None:
+        if self.done in self.keep:
+            self._keep_weights()
+        now = time.monotonic()
+        if now - self._shown > 0.1:
+            self._shown = now
+            self.trainer.report_progress(self.stage, min(1.0, self.spent / self.budget.amount))
+        if now - self._saved >= self.trainer.checkpoint_seconds:
+            self._save()
+
+    def _keep_weights(self) -> None:
+        self.trainer.store.save(self.stage, f"step-{self.done:08d}", _copies(self.models))
+        self.kept.append(self.done)
+
+    def _finish(self) -> None:
+        if self.done not in self.kept:
+            self._keep_weights()
+        self._save()
+        self.trainer.report_progress(self.stage, 1.0)
+
+    def _save(self) -> None:
+        """A full checkpoint: what it takes to go on bit by bit as if nothing had happened."""
+        self._write_history()
+        now = time.monotonic()
+        seconds = self.ledger.seconds.get(self.stage, 0.0) + now - self._started
+        self.ledger.seconds[self.stage], self._started, self._saved = seconds, now, now
+        self.ledger.steps = self.done
+        tree = {
+            "models": _copies(self.models),
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "step": self.step.state_dict(),
+            "source": self.source.state_dict(),
+            "random": _random_state(self.trainer.device),
+            "progress": {"done": self.done, "spent": self.spent, "kept": list(self.kept)},
+            "history": list(self.history),
+            "ledger": self.ledger.as_dict(),
+        }
+        self.trainer.store.save(self.stage, "checkpoint", _clones(tree))
+
+    def _restore(self) -> bool:
+        tree = self.trainer.store.load(self.stage, "checkpoint")
+        if tree is None:
+            return False
+        for name, module in self.models.items():
+            module.load_state_dict(tree["models"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(tree["optimizers"][name])
+        self.step.load_state_dict(tree["step"])
+        self.source.load_state_dict(tree["source"])
+        _set_random_state(tree["random"], self.trainer.device)
+        self.done, self.spent, self.kept = (tree["progress"][key] for key in ("done", "spent", "kept"))
+        self.kept, self.history = list(self.kept), list(tree["history"])
+        self.ledger = Ledger(**tree["ledger"])
+        return True
+
+    def _write_history(self) -> None:
+        for step, scalars in self._pending:
+            values = {name: float(value) for name, value in scalars.items()}
+            if not math.isfinite(values.get("loss", 0.0)):
+                raise HoldfastError(f"the loss is not finite at step {step}: lower the learning rate (optimizer.lr)")
+            self.history.append({"step": step, **values})
+        self._pending.clear()
+
+
+def _copies(models: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
+    return {name: {k: v.detach().cpu().clone() for k, v in m.state_dict().items()} for name, m in models.items()}
+
+
+@functools.singledispatch
+def _clones(tree: Any) -> Any:
+    """The same tree with copies of its tensors, so that training on does not change a checkpoint in memory."""
+    return tree
+
+
+@_clones.register
+def _(tree: Tensor) -> Tensor:
+    return tree.detach().clone()
+
+
+@_clones.register
+def _(tree: dict) -> Any:  # type: ignore[type-arg]
+    return {key: _clones(value) for key, value in tree.items()}
+
+
+@_clones.register(list)
+@_clones.register(tuple)
+def _(tree: Any) -> Any:
+    return type(tree)(_clones(item) for item in tree)
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    return states if device.type != "cuda" else {**states, "cuda": torch.cuda.get_rng_state(device)}
+
+
+def _set_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
