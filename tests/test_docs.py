@@ -1,0 +1,54 @@
+"""The pages tell the truth: their examples run, their links lead somewhere, and they know the folders of the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sybil import Document, Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+
+ROOT = Path(__file__).parents[1]
+PAGES = [str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")))]
+COMMANDS_RUN = {"docs/quickstart.md"}
+
+
+def run_commands(example: Example) -> None:
+    """Run the lines ``$ holdfast …``; they succeed, or exit as a closing ``# exit CODE`` says."""
+    for line in str(example.parsed).replace("\\\n", " ").splitlines():
+        if line.startswith("$ holdfast "):
+            stated = re.search(r"# exit (\d+)$", line)
+            command = [sys.executable, "-m", *shlex.split(line[2:], comments=True)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == (int(stated[1]) if stated else 0), f"{line}\n{done.stderr}"
+
+
+def parse(page: str) -> Document:
+    parsers = [PythonCodeBlockParser(), SkipParser()]
+    if page in COMMANDS_RUN:
+        parsers.append(CodeBlockParser("console", run_commands))
+    return Sybil(parsers).parse(ROOT / page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples of a page run from top to bottom, in one folder and one namespace."""
+    monkeypatch.chdir(tmp_path)
+    for example in parse(page).examples():
+        example.evaluate()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_the_design_lists_every_folder() -> None:
+    house = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    folders = [folder.parent.name for folder in ROOT.glob("src/holdfast/*/__init__.py")]
+    assert [name for name in folders if f"\n  {name}/ " not in house] == []
