@@ -1,7 +1,8 @@
 # `make demo` and `make test` need nothing but a Python of at least 3.11 and make.
 PYTHON ?= python3
 # What `make demo` runs; it finishes by printing where the report is.
-DEMO = holdfast run colored-digits --method erm,group-dro:groups=label*color,balanced:groups=label*color,erm+dfr,and-mask --seeds 5
+DEMO = holdfast run colored-digits --seeds 5 \
+  --method 'erm,group-dro:groups=label*color,balanced:groups=label*color,erm+dfr,and-mask'
 
 BIN := .venv/bin
 
