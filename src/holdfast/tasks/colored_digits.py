@@ -1,0 +1,213 @@
+"""Digits whose color tells the label in training and misleads in the test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+
+from holdfast.core.artifacts import Artifact, ImageGrid, Matrix
+from holdfast.core.data import Column, Dataset
+from holdfast.core.errors import UserError
+from holdfast.core.options import Range
+from holdfast.core.registry import register
+from holdfast.core.seeds import torch_rng
+from holdfast.core.task import Role, Split, Task, TaskData
+from holdfast.models.mlp import MLP
+from holdfast.tasks.stratify import stratified_parts
+
+COLORS = {
+    "red": (0.984, 0.313, 0.169),
+    "yellow": (0.991, 0.916, 0.352),
+    "mauve": (0.673, 0.461, 0.580),
+    "sage": (0.783, 0.832, 0.601),
+    "sky": (0.088, 0.778, 0.982),
+    "green": (0.321, 0.961, 0.446),
+    "blue": (0.025, 0.236, 0.759),
+    "purple": (0.555, 0.102, 0.762),
+    "olive": (0.208, 0.393, 0.019),
+    "crimson": (0.834, 0.202, 0.267),
+}
+_SPLITS: dict[str, tuple[Role, float]] = {
+    "train": ("train", 0.45),
+    "selection": ("selection", 0.12),
+    "holdout": ("holdout", 0.08),
+    "test-same": ("test", 0.06),
+    "test": ("test", 0.29),
+}
+_TEST = list(_SPLITS).index("test")
+_TEST_ENVIRONMENT = "misleading colors"
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ColoredDigits(Task):
+    """Scikit-learn's 1,797 digits of 8 × 8 pixels, painted so that color is a shortcut.
+
+    In a training environment of strength s a digit has its label's color with probability s, otherwise one of the
+    nine others, uniformly. In the split ``test`` the color is never the label's; the splits ``selection``,
+    ``holdout`` and ``test-same`` are painted as in training. A pixel is intensity × color on black. The ten mean
+    colors are those of Nam et al., *Learning from Failure* (NeurIPS 2020, arXiv:2007.02561), whose 10-class biased
+    digits this follows; environments of different strength follow Arjovsky et al., *Invariant Risk Minimization*
+    (2019, arXiv:1907.02893).
+
+    Inputs are (N, 3, 8, 8) in [0, 1]. Row ids are positions in ``sklearn.datasets.load_digits``.
+    ``render({"label": …, "color": …}, noise_ids)`` takes row ids as noise: the row's own label gives its own image,
+    another label an image of that label from the same split.
+
+    Attributes:
+        strengths: One training environment for each: the probability that the color is the label's.
+        test_strength: The same probability in ``test``; 0.1 makes its colors independent of the label.
+        palette: ``shared``: one map from label to color everywhere; ``per-environment``: maps that differ in every
+            label; ``grey``: no color at all, the data of the oracle.
+        data_seed: Fixes the splits and colors.
+    """
+
+    strengths: Annotated[tuple[float, ...], Range(0.0, 1.0)] = (0.99, 0.90)
+    test_strength: Annotated[float, Range(0.0, 1.0)] = 0.0
+    palette: Literal["shared", "per-environment", "grey"] = "shared"
+    data_seed: int = 0
+
+    def load(self) -> TaskData:
+        if not 1 <= len(self.strengths) <= 9:
+            raise UserError(f"task 'colored-digits': {len(self.strengths)} strengths are given: give one to nine")
+        images, labels = _digits()
+        parts = stratified_parts(labels, [share for _, share in _SPLITS.values()], self._rng("splits"))
+        environment = self._environment(labels, parts)
+        color = self._color(labels, environment.codes)
+        data = Dataset(_paint(images, color), labels, environment, {"color": color})
+        splits = tuple(
+            Split(name, role, data.take((parts == part).nonzero()[:, 0]), shifted=part == _TEST)
+            for part, (name, (role, _)) in enumerate(_SPLITS.items())
+        )
+        choose = _image_chooser(labels, parts)
+        grey = self.palette == "grey"
+
+        def render(factors: Mapping[str, Tensor], noise_ids: Tensor) -> Tensor:
+            chosen = choose(factors["label"], noise_ids)
+            return _paint(images[chosen], Column(factors["color"], color.names))
+
+        return TaskData(
+            kind="classification",
+            splits=splits,
+            model=MLP(hidden=(128, 128)),
+            classes=tuple(map(str, range(10))),
+            groups=("color",),
+            question="Which digit is it, when color no longer goes with the label as it did in training?",
+            stable="the shape of the digit",
+            shortcut="" if grey else f"its color, the label's own with probability {self._strength_text()} in training",
+            pictures=(_examples(splits), _cooccurrence(splits[0].data)),
+            render=render,
+        )
+
+    def _rng(self, name: str) -> torch.Generator:
+        return torch_rng(self.data_seed, self.name, name)
+
+    def _strength_text(self) -> str:
+        return " or ".join(f"{strength:g}" for strength in self.strengths)
+
+    def _environment(self, labels: Tensor, parts: Tensor) -> Column:
+        """Training environments of equal size in every split and label; the test is one of its own."""
+        count = len(self.strengths)
+        codes = stratified_parts(parts * 10 + labels, [1.0] * count, self._rng("environments"))
+        codes[parts == _TEST] = count
+        return Column(codes, (*_unique([f"strength {strength:g}" for strength in self.strengths]), _TEST_ENVIRONMENT))
+
+    def _color(self, labels: Tensor, environment: Tensor) -> Column:
+        """The color of every row: label + shift modulo 10, where the first shifts are the training maps'."""
+        if self.palette == "grey":
+            return Column.constant(len(labels), "grey")
+        rng, rows = self._rng("colors"), labels.shape
+        count = len(self.strengths)
+        test = environment == count
+        if self.palette == "shared":
+            maps, shifts, own = 1, torch.arange(10), torch.zeros(rows, dtype=torch.int64)
+        else:
+            maps, shifts = count, torch.randperm(10, generator=rng)
+            own = torch.where(test, torch.randint(maps, rows, generator=rng), environment)
+        follows = torch.rand(rows, generator=rng) < torch.tensor([*self.strengths, self.test_strength])[environment]
+        another = (own + torch.randint(1, 10, rows, generator=rng)) % 10
+        no_map = torch.randint(maps, 10, rows, generator=rng)
+        shift = torch.where(follows, own, torch.where(test, no_map, another))
+        return Column((labels + shifts[shift]) % 10, tuple(COLORS))
+
+
+def _digits() -> tuple[Tensor, Tensor]:
+    """Intensities (1797, 8, 8) in [0, 1] and labels (1797,)."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return torch.tensor(digits.images / 16.0, dtype=torch.float32), torch.tensor(digits.target, dtype=torch.int64)
+
+
+def _paint(images: Tensor, color: Column) -> Tensor:
+    """Intensity × color: (N, 8, 8) → (N, 3, 8, 8)."""
+    rgb = torch.tensor([COLORS.get(name, (1.0, 1.0, 1.0)) for name in color.names])
+    return images[:, None] * rgb[color.codes][:, :, None, None]
+
+
+def _image_chooser(labels: Tensor, parts: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Which image shows a label with the nuisance of a row: the one of equal rank among that label's in its split."""
+    cell = parts * 10 + labels
+    counts = torch.bincount(cell, minlength=10 * len(_SPLITS))
+    starts = counts.cumsum(0) - counts
+    order = torch.argsort(cell, stable=True)
+    rank = torch.empty_like(cell)
+    rank[order] = torch.arange(len(cell)) - starts[cell[order]]
+
+    def choose(label: Tensor, noise_ids: Tensor) -> Tensor:
+        wanted = parts[noise_ids] * 10 + label
+        return order[starts[wanted] + rank[noise_ids] % counts[wanted]]
+
+    return choose
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Repeated names get a number: a, a (2)."""
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def _examples(splits: Sequence[Split]) -> Artifact:
+    """A row of pictures per environment: the first example of every digit."""
+    images, captions = [], []
+    for data in (split.data for split in splits if split.name in ("train", "test")):
+        color = data.attributes["color"]
+        for environment in sorted(set(data.environment.codes.tolist())):
+            inside = data.environment.codes == environment
+            for digit in range(10):
+                row = int((inside & (data.labels == digit)).nonzero()[0])
+                images.append(_nested(data.batch().x[row].permute(1, 2, 0)))  # type: ignore[index]
+                captions.append(f"{data.environment.names[environment]}: {digit}, {color.names[color.codes[row]]}")
+    caption = "Rows are environments, columns digits; the last row is the test."
+    return ImageGrid("Digits of every environment", tuple(images), tuple(captions), columns=10, caption=caption)
+
+
+def _cooccurrence(train: Dataset) -> Artifact:
+    color = train.attributes["color"]
+    counts = torch.zeros(10, len(color.names))
+    counts.index_put_((train.labels, color.codes), torch.tensor(1.0), accumulate=True)
+    return Matrix(
+        "How often each label has each color in training",
+        values=_nested(counts / counts.sum(dim=1, keepdim=True)),
+        rows=tuple(map(str, range(10))),
+        columns=color.names,
+        x_label="color",
+        y_label="label",
+        caption="Share of a label's training rows.",
+    )
+
+
+def _nested(values: Tensor) -> Any:
+    """Nested tuples of floats, rounded: four digits are enough for a picture."""
+    if values.ndim == 0:
+        return round(values.item(), 4)
+    return tuple(_nested(value) for value in values)
