@@ -37,9 +37,7 @@ class CNN(Model):
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         if len(input_shape) != 3:
-            raise UserError(
-                f"model 'cnn' takes (channels, height, width), not {input_shape}: use mlp"
-            )
+            raise UserError(f"model 'cnn' takes (channels, height, width), not {input_shape}: use mlp")
         if not self.channels or any(width % self.groups for width in self.channels):
             raise UserError(f"model 'cnn': channels={self.channels} must be multiples of groups={self.groups}")
         blocks: list[nn.Module] = []
