@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from holdfast.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class Codes:
@@ -30,10 +32,10 @@ def encode_column(series: pd.Series) -> Codes:
     that print alike get one code: ``3``, ``3.0`` and ``"3"`` are one environment.
 
     Args:
-        series: (N,) values that can be compared and hashed.
+        series: (N,) plain values.
 
     Raises:
-        TypeError: The values are lists, dicts or arrays.
+        UserError: The values are lists or records.
 
     >>> encode_column(pd.Series(["ward 10", "ward 9", None]))
     Codes(codes=array([ 1,  0, -1]), names=('ward 9', 'ward 10'))
@@ -47,18 +49,25 @@ def encode_column(series: pd.Series) -> Codes:
 
 def name_codes(series: pd.Series) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.object_]]:
     """Codes (N,) in order of appearance, −1 for missing, and (K,) their distinct names."""
-    codes, values = pd.factorize(series)
+    try:
+        codes, values = pd.factorize(series)
+    except (TypeError, NotImplementedError):  # they cannot be hashed
+        raise UserError(f"column {series.name!r} holds lists or records: plain values are needed") from None
     merge, names = pd.factorize(_names(pd.Index(values)))
     return np.append(merge, -1)[codes].astype(np.int64), np.asarray(names, dtype=object)
 
 
 def _names(values: pd.Index) -> npt.NDArray[np.object_]:
-    """Distinct values as text: whole numbers without a decimal point and days without an hour, however stored."""
     if isinstance(values, pd.CategoricalIndex):
         return _names(values.categories)[values.codes]
-    whole = [value.is_integer() if isinstance(value, float) else False for value in values]
-    text = [str(int(value)) if is_whole else str(value) for value, is_whole in zip(values, whole, strict=True)]
-    return np.array([name.removesuffix(" 00:00:00") for name in text], dtype=object)
+    return np.array([_name(value) for value in values.tolist()], dtype=object)
+
+
+def _name(value: object) -> str:
+    """A value as text: whole numbers without a decimal point and days without an hour, however they are stored."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).removesuffix(" 00:00:00")
 
 
 def _natural_order(names: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
@@ -68,10 +77,6 @@ def _natural_order(names: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
     return np.array(sorted(range(len(names)), key=lambda place: _natural_key(str(names[place]))), dtype=np.int64)
 
 
-def _natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
-    """Text and numbers by turns, so that like is compared with like; the name itself decides between equals.
-
-    A number is its length and its digits, because ``int`` refuses very long ones.
-    """
-    parts = re.split(r"0*(\d+)", name)
-    return [(len(part), part) if place % 2 else part for place, part in enumerate(parts)], name
+def _natural_key(name: str) -> tuple[str, str]:
+    """The name with its numbers padded to equal length; the name itself decides between equals."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(32), name), name

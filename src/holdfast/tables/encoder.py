@@ -31,7 +31,7 @@ _CLASSES: dict[str, type[Any]] = {
 _KINDS = {cls: kind for kind, cls in _CLASSES.items()}
 _REASONS = {
     "empty": "no value in the training rows",
-    "constant": "one value in the training rows",
+    "constant": "one value in the training rows, or only rare ones",
     "text": "text that hardly repeats",
     "nested": "lists, records or bytes",
     "unsupported": "a type that is neither number, category, boolean nor date",
@@ -133,7 +133,7 @@ def fit_encoder(
            [ 1.,  0.,  0.,  1.],
            [ 0.,  1.,  1.,  0.]], dtype=float32)
     >>> encoder.notes
-    ("left out, one value in the training rows: 'hospital'",)
+    ("left out, one value in the training rows, or only rare ones: 'hospital'",)
     """
     if frame.empty:
         raise UserError("there are no training rows to learn an encoder from: choose other splits")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from holdfast.core.errors import UserError
 from holdfast.tables.codes import name_codes
 
 ColumnKind = Literal["numeric", "boolean", "date", "categorical", "text", "nested", "unsupported", "empty"]
@@ -59,7 +60,7 @@ def _kind_by_value(present: pd.Series, max_levels: int) -> ColumnKind:
         return "nested"
     try:
         codes, names = name_codes(present)
-    except (TypeError, NotImplementedError):  # values that cannot be hashed
+    except UserError:
         return "nested"
     rows = np.bincount(codes, minlength=len(names))
     enough = PARSED_SHARE * len(codes)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
-import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -181,17 +181,15 @@ def _read_csv_as(file: Path, encoding: str) -> pd.DataFrame:
 
 def _first_rows(file: Path, encoding: str, delimiter: str) -> list[list[str]]:
     """The header and the first rows that are not blank, split at the delimiter."""
-
-    def rows() -> Iterator[list[str]]:
-        with file.open(encoding=encoding, newline="") as stream:
-            for row in csv.reader(stream, delimiter=delimiter, skipinitialspace=True):
-                if len(row) > 1 or (row and row[0].strip()):
-                    yield row
-
-    try:
-        return list(itertools.islice(rows(), _SNIFFED_ROWS))
-    except csv.Error:
-        raise UserError(f"{file} is not a table: a field is longer than any delimiter explains") from None
+    rows = []
+    with file.open(encoding=encoding, newline="") as stream, contextlib.suppress(csv.Error):
+        # An error is a field of more than 131,072 characters; with a wrong delimiter that is a whole line.
+        for row in csv.reader(stream, delimiter=delimiter, skipinitialspace=True):
+            if len(row) > 1 or (row and row[0].strip()):
+                rows.append(row)
+            if len(rows) == _SNIFFED_ROWS:
+                break
+    return rows
 
 
 def _fit(rows: Sequence[Sequence[str]]) -> tuple[bool, float, int]:

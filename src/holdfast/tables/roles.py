@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from holdfast.core.errors import UserError, unknown_name
+from holdfast.tables.codes import name_codes
 from holdfast.tables.parse import parse_numbers
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def infer_kind(label: pd.Series) -> Kind:
     if not pd.api.types.is_numeric_dtype(label.dtype) or pd.api.types.is_bool_dtype(label.dtype):
         return "classification"
     values = pd.unique(parse_numbers(label.dropna()))
-    return "classification" if len(values) <= FEW_VALUES and (values == np.floor(values)).all() else "regression"
+    whole = np.isfinite(values) & (values == np.floor(values))
+    return "classification" if len(values) <= FEW_VALUES and whole.all() else "regression"
 
 
 def check_roles(frame: pd.DataFrame, roles: ColumnRoles, kind: Kind | None = None) -> tuple[str, ...]:
@@ -136,10 +138,7 @@ def _check_values(role: str, column: pd.Series) -> None:
     missing = column.isna().to_numpy()
     if missing.any() and role in _COMPLETE:
         raise UserError(f"{role} {column.name!r} is missing in {_rows(missing)}: drop these rows or fill them")
-    try:
-        distinct = column.nunique()
-    except (TypeError, NotImplementedError):  # values that cannot be hashed
-        raise UserError(f"{role} {column.name!r} holds lists or records: name a column of plain values") from None
+    distinct = len(name_codes(column)[1])
     if distinct < 2 and role in ("label", "environment"):
         only = f"one value only ({str(column.dropna().iloc[0])!r})" if distinct else "no values"
         raise UserError(f"{role} {column.name!r} has {only}: name another column as --{role}")
