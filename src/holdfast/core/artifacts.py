@@ -7,14 +7,42 @@ matplotlib, which is imported only then.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import html
 import io
+import itertools
+import math
+import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+COLORS = ("#2f6db3", "#d9761f", "#2e8b57", "#b8447f", "#7a5bbf", "#948000", "#1f8f9e", "#c8442f")
+"""Colors of lines and marks in order; a page may restyle them as ``--series-1``, …"""
+
+_INK = "#0a0b0c"  # stands for the page's text color until the drawing is embedded
+_MAX_WRITTEN = 12
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "holdfast",
+    "text.parse_math": False,
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.linewidth": 0.5,
+    "grid.alpha": 0.18,
+    "lines.linewidth": 1.4,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), _INK
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -27,10 +55,10 @@ class Table:
     caption: str = ""
 
     def to_html(self) -> str:
-        """An HTML table; every text is escaped."""
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
-        body = "".join("<tr>" + "".join(f"<td>{_cell(c)}</td>" for c in row) + "</tr>" for row in self.rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        """An HTML table that scrolls inside its place; every text is escaped."""
+        head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in self.columns)
+        body = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in self.rows)
+        return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 @dataclass(frozen=True)
@@ -45,19 +73,18 @@ class Curve:
     caption: str = ""
 
     def to_html(self) -> str:
-        """An inline SVG."""
+        """An inline SVG and the legend of its lines."""
 
         def draw(axes: Axes) -> None:
-            for label, (x, y) in self.series.items():
-                axes.plot(x, y, label=label, linewidth=1.5, marker="o", markersize=2.5)
+            for (x, y), color in zip(self.series.values(), itertools.cycle(COLORS)):
+                axes.plot(x, y, color=color)
             if self.log_x:
-                axes.set_xscale("symlog", linthresh=1)
+                log_steps(axes)
             axes.set_xlabel(self.x_label)
             axes.set_ylabel(self.y_label)
-            axes.grid(alpha=0.3)
-            axes.legend(frameon=False, fontsize=8)
+            axes.grid()
 
-        return svg(draw, title=self.name)
+        return svg(draw, title=self.name) + (legend(tuple(self.series)) if len(self.series) > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -73,18 +100,29 @@ class Matrix:
     caption: str = ""
 
     def to_html(self) -> str:
-        """An inline SVG heat map with the numbers written in when they fit."""
+        """An inline SVG: the larger a number the fuller its color, another color below zero; written in if few."""
+        import numpy as np
+
+        values = np.asarray(self.values, dtype=float).reshape(len(self.rows), len(self.columns))
+        largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
+        pixels = np.zeros((*values.shape, 4))
+        pixels[..., :3] = np.where((values < 0)[..., None], _rgb(COLORS[1]), _rgb(COLORS[0]))
+        pixels[..., 3] = np.nan_to_num(0.7 * np.abs(values) / (largest or 1.0), posinf=0.7)
 
         def draw(axes: Axes) -> None:
-            image = axes.imshow(self.values, cmap="viridis", aspect="auto")
-            axes.set_xticks(range(len(self.columns)), self.columns, rotation=45, ha="right", fontsize=7)
-            axes.set_yticks(range(len(self.rows)), self.rows, fontsize=7)
+            axes.imshow(pixels, aspect="auto", interpolation="none")
+            axes.set_xticks(range(len(self.columns)), list(map(shorten, self.columns)), rotation=45, ha="right")
+            axes.set_yticks(range(len(self.rows)), list(map(shorten, self.rows)))
             axes.set_xlabel(self.x_label)
             axes.set_ylabel(self.y_label)
-            assert axes.figure is not None
-            axes.figure.colorbar(image, ax=axes, shrink=0.8)
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+            if max(values.shape, default=0) <= _MAX_WRITTEN:
+                for (row, column), value in np.ndenumerate(values):
+                    text = "–" if np.isnan(value) else f"{value:.2g}".replace("-", "−")
+                    axes.text(column, row, text, ha="center", va="center", fontsize=7)
 
-        return svg(draw, title=self.name, height=3.6)
+        return svg(draw, title=self.name, height=min(1.2 + 0.24 * len(self.rows), 6.0))
 
 
 @dataclass(frozen=True)
@@ -98,12 +136,16 @@ class ImageGrid:
     caption: str = ""
 
     def to_html(self) -> str:
-        """Inline PNG pictures, drawn without smoothing."""
-        figures = "".join(
-            f'<figure><img alt="{html.escape(text)}" src="data:image/png;base64,{_png(image)}">'
-            f"<figcaption>{html.escape(text)}</figcaption></figure>"
-            for image, text in zip(self.images, self.captions, strict=True)
-        )
+        """Inline PNG pictures, drawn without smoothing; captions are written out where there is room for them."""
+        wide = self.columns <= 5
+
+        def figure(image: Any, text: str) -> str:
+            text = html.escape(text)
+            below = f"<figcaption>{text}</figcaption>" if wide else ""
+            picture = f'<img alt="{text}" title="{text}" src="data:image/png;base64,{_png(image)}">'
+            return f"<figure>{picture}{below}</figure>"
+
+        figures = "".join(map(figure, self.images, self.captions))
         return f'<div class="image-grid" style="--columns:{self.columns}">{figures}</div>'
 
 
@@ -122,25 +164,87 @@ def from_json(data: Mapping[str, Any]) -> Artifact:
     return _KINDS[data["kind"]](**fields)
 
 
-def svg(draw: Callable[[Axes], None], *, title: str = "", width: float = 5.2, height: float = 3.0) -> str:
-    """Draw on fresh axes and return a self-contained SVG element whose colours follow the page's text colour."""
+def svg(draw: Callable[[Axes], None], *, title: str = "", width: float = 4.4, height: float = 2.7) -> str:
+    """Draw on fresh axes and return an inline SVG element: equal drawings give equal text.
+
+    Text, ticks and grid take the page's text color, and :data:`COLORS` the custom properties ``--series-1``, … where
+    the page defines them, so that one drawing serves light and dark. Labels are text in the page's font, and never
+    read as mathematics: a user's ``$`` is a dollar.
+
+    Args:
+        draw: Draws on the axes.
+        title: Read aloud in place of the picture.
+        width: Inches; the element shrinks with its place and never grows beyond.
+        height: Inches.
+    """
+    import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
-    draw(axes)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Title": title})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return _inline(buffer.getvalue(), title, width)
+
+
+def log_steps(axes: Axes) -> None:
+    """A logarithmic x axis of steps that has room for step 0, with plain numbers at the ticks."""
+    axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+    low, high = axes.get_xlim()
+    ticks = [0, *(10**k for k in range(12))]
+    axes.set_xticks([t for t in ticks if low <= t <= high], [f"{t:,}" for t in ticks if low <= t <= high])
+    axes.minorticks_off()
+
+
+def legend(names: Sequence[str]) -> str:
+    """An HTML list that explains :data:`COLORS` in order."""
+    items = (
+        f'<li style="--color:var(--series-{k % len(COLORS) + 1},{COLORS[k % len(COLORS)]})">{html.escape(name)}</li>'
+        for k, name in enumerate(names)
+    )
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def shorten(text: str, length: int = 24) -> str:
+    """A label that fits beside an axis: its middle gives way.
+
+    >>> shorten("a-very-long-name-of-an-environment")
+    'a-very-long-…environment'
+    """
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[: length - 1 - half]}…{text[-half:]}"
+
+
+def _inline(text: str, title: str, width: float) -> str:
+    """A stand-alone SVG file as an element of a page: short, in the page's colors and font, with ids of its own."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|(?<= )font-family: [^;]*;", "", text, flags=re.DOTALL)
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group()), text)
+    text = re.sub(r"\s*\n\s*", " ", text)
+    for k, color in enumerate(COLORS, start=1):
+        text = text.replace(f": {color}", f": var(--series-{k}, {color})")
+    text = text.replace(f": {_INK}", ": currentColor")
+    used = set(re.findall(r'(?:url\(|xlink:href=")#([\w.-]+)', text))
+    own = hashlib.sha256((title + text).encode("utf-8", "replace")).hexdigest()[:8]
+    text = re.sub(r' id="([^"]*)"', lambda name: f' id="{own}-{name[1]}"' if name[1] in used else "", text)
+    text = re.sub(r'(url\(|xlink:href=")#', rf"\g<1>#{own}-", text)
+    label = f'class="plot" role="img" aria-label="{html.escape(title)}" style="max-width:{width}in"'
+    return re.sub(r'<svg (.*?)width="\S*" height="\S*"', lambda head: f"<svg {head[1]}{label}", text, count=1)
+
+
+def _rgb(color: str) -> tuple[float, ...]:
+    return tuple(int(color[k : k + 2], 16) / 255 for k in (1, 3, 5))
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else html.escape(str(value))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"<td>{html.escape(str(value))}</td>"
+    text = "–" if math.isnan(value) else str(value) if isinstance(value, int) else f"{value:.3g}"
+    return f'<td class="number">{text.replace("-", "−")}</td>'
 
 
 def _png(image: Any) -> str:

@@ -28,6 +28,14 @@ class Prediction:
     logits: Tensor | None = None
     mean: Tensor | None = None
 
+    @property
+    def outputs(self) -> Tensor:
+        """(N, C) logits or (N, 1) means."""
+        if self.logits is not None:
+            return self.logits
+        assert self.mean is not None, "a prediction has logits or a mean"
+        return self.mean.unsqueeze(1)
+
 
 class Predictor(Protocol):
     """What evaluations see of any model.

@@ -88,7 +88,7 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        """The type as shown to a user: ``number``, ``a | b``, …"""
+        """The type in words, as messages show it."""
         return _type_name(self.type)
 
 

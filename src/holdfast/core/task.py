@@ -51,6 +51,7 @@ class TaskData:
         kind: Fixes the output contract: C logits for classification, one mean for regression.
         splits: The rows by role.
         model: The default architecture.
+        steps, batch_size: The default budget: updates, and rows per update.
         classes: Names of the C classes; empty for regression.
         groups: Attribute columns whose values are the groups of the evaluation.
         question: One sentence: what is asked of a model here.
@@ -66,6 +67,8 @@ class TaskData:
     kind: Kind
     splits: tuple[Split, ...]
     model: Model
+    steps: int = 400
+    batch_size: int = 128
     classes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     question: str = ""
@@ -131,6 +134,11 @@ class Task(Plugin):
     def folds(self) -> Sequence[Task]:
         """The tasks that a run of this one stands for: itself, or one for each environment held out."""
         return (self,)
+
+    @property
+    def fold_name(self) -> str:
+        """What this fold holds out; empty for a task that is not a fold."""
+        return ""
 
 
 class Model(Plugin):

@@ -50,10 +50,9 @@ def forward(model: nn.Module, data: Dataset, batch_size: int = 4096) -> torch.Te
 
 
 def record(
-    step: int, model: nn.Module, split: str, role: Role, data: Dataset, kind: Kind, groups: Column | None = None
+    step: int, outputs: torch.Tensor, split: str, role: Role, data: Dataset, kind: Kind, groups: Column | None = None
 ) -> list[Record]:
-    """Score a checkpoint on all rows of a split, on each of its environments and on each of its groups."""
-    outputs = forward(model, data)
+    """Score outputs (N, K) on all rows of a split, on each of its environments and on each of its groups."""
     losses = default_loss(kind)(outputs, data.labels).double()
     if kind == "regression":
         scores = -losses

@@ -19,7 +19,7 @@ from holdfast.core.seeds import numpy_rng, seed_for, torch_rng
 from holdfast.core.task import TrainingView
 from holdfast.selection import EnvironmentSampler, Rows, Source
 from holdfast.training.budget import Budget
-from holdfast.training.records import Record, record
+from holdfast.training.records import Record, forward, record
 from holdfast.training.rules import SelectionRule
 from holdfast.training.stages import LogSchedule, MemoryStore, StageStore
 from holdfast.training.step import Step
@@ -212,7 +212,7 @@ class Trainer:
         records: list[Record] = []
         for step in loop.kept:
             model.load_state_dict(loop.load(step)["model"])
-            records += record(step, model, "selection", "selection", data, view.kind)
+            records += record(step, forward(model, data), "selection", "selection", data, view.kind)
         return tuple(records)
 
 

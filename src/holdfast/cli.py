@@ -1,0 +1,216 @@
+"""The command line: parse, call the verb, and turn what went wrong into one line and an exit code.
+
+Nothing heavy is imported here: the verbs live in :mod:`holdfast.commands` and are imported when called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from holdfast import __version__
+from holdfast.core.errors import HoldfastError, UserError, unknown_name
+
+EXAMPLES = """\
+examples:
+  holdfast run colored-digits --method erm,group-dro,and-mask:threshold=0.8,erm+dfr --seeds 5
+  holdfast run patients.parquet --label died --environment hospital --method erm,group-dro
+  holdfast list methods
+  holdfast show and-mask
+"""
+VERBS = {
+    "run": "train methods on a task, evaluate them under shift, write a report",
+    "sweep": "random search over the methods' options, then a run of the best",
+    "list": "what there is: tasks, methods, evaluations, rules, models, reproductions, cells",
+    "show": "one plug-in with its options, or one finished cell",
+    "report": "write the report of a finished run again",
+    "reproduce": "run the experiment of a published claim and say whether it holds",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code: 0 well, 1 failed, 2 a user's mistake, 130 interrupted."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _call(argv)
+    except HoldfastError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("stopped; the same command goes on from here", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail("the disk is full: free some space; the same command goes on, nothing finished is lost", 1)
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            return _fail(f"may not write or read {error.filename}: name another folder with --output", 2)
+        raise
+    except MemoryError:
+        return _fail("out of memory: use a smaller --batch-size or fewer rows", 1)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every verb."""
+    parser = _Parser(
+        prog="holdfast",
+        description="Find what a model relies on. Make it rely on what holds.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"holdfast {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    for verb, text in VERBS.items():
+        one = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        _ARGUMENTS[verb](one)
+        one.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+        one.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    return parser
+
+
+def _call(argv: list[str]) -> int:
+    verb = next((word for word in argv if not word.startswith("-")), None)
+    if verb is not None and verb not in VERBS:
+        raise unknown_name("verb", verb, VERBS)
+    options = build_parser().parse_args(argv)
+    if options.verb is None:
+        build_parser().print_help()
+        return 0
+    options.command = "holdfast " + " ".join(_quoted(word) for word in argv if word not in ("--json", "--quiet"))
+    with warnings.catch_warnings():
+        _show_warnings_in_one_line()
+        module = importlib.import_module(f"holdfast.commands.{options.verb}")
+        code: int = module.main(options)
+    return code
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK|FILE", help="a task such as colored-digits, or a CSV or Parquet file")
+    table = parser.add_argument_group("roles of a file's columns")
+    table.add_argument("--label", metavar="COLUMN", help="what to predict")
+    table.add_argument("--environment", metavar="COLUMN", help="where each row came from")
+    table.add_argument("--group", metavar="COLUMN", action="append", help="groups to report on; may be repeated")
+    table.add_argument("--unit", metavar="COLUMN", help="rows that belong together and are never split")
+    table.add_argument("--weight", metavar="COLUMN", help="row weights")
+    table.add_argument("--drop", metavar="COLUMN", action="append", help="not a feature; may be repeated")
+    held = parser.add_argument_group("what is held out; by default every environment in turn")
+    held.add_argument("--split", metavar="COLUMN", help="a column naming each row's role: train, selection, test, …")
+    held.add_argument("--holdout-environment", metavar="NAME", action="append", help="held out; may be repeated")
+    held.add_argument("--kind", choices=["classification", "regression"], help="inferred from the label by default")
+    held.add_argument("--min-environment-rows", metavar="N", type=int, help="smaller ones are pooled as rare (10)")
+
+
+def _training_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--method",
+        default="erm,group-dro",
+        metavar="NAME[:KEY=VALUE]…",
+        help="',' separates methods, '+' chains them; default %(default)s",
+    )
+    parser.add_argument("--evaluate", metavar="NAME,…", help="evaluations; the usual ones by default")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each method; default %(default)s")
+    parser.add_argument(
+        "--select", default="validation", metavar="RULE", help="which checkpoint counts; default %(default)s"
+    )
+    budget = parser.add_argument_group("budget and numerics")
+    budget.add_argument("--steps", type=int, metavar="N", help="updates; the task's by default")
+    budget.add_argument("--batch-size", type=int, metavar="B", help="rows per update; the task's by default")
+    budget.add_argument("--model", metavar="NAME", help="a network such as mlp:hidden=[64,64]; the task's by default")
+    budget.add_argument("--threads", type=int, default=1, metavar="N", help="default %(default)s")
+    budget.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto; default %(default)s")
+    budget.add_argument("--precision", default="32-true", choices=["32-true", "64-true", "bf16-mixed"])
+    parser.add_argument("--executor", default="inline", choices=["inline"], help="where cells run")
+    parser.add_argument("--output", default="runs", metavar="FOLDER", help="where cells and reports go; default runs")
+    parser.add_argument("--dry-run", action="store_true", help="print the cells and stop")
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    _data_arguments(parser)
+    _training_arguments(parser)
+
+
+def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    _run_arguments(parser)
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=16,
+        metavar="N",
+        help="settings per method, the defaults first; default %(default)s",
+    )
+
+
+def _list_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("family", nargs="?", metavar="FAMILY", help="such as methods; everything by default")
+    parser.add_argument("--output", default="runs", metavar="FOLDER", help="where cells are; default runs")
+
+
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME|CELL", help="a plug-in's name, or the beginning of a cell's hash")
+    parser.add_argument("--output", default="runs", metavar="FOLDER", help="where cells are; default runs")
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="FOLDER", help="a run's folder, such as runs/colored-digits-1a2b3c4d")
+
+
+def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("claim", nargs="?", metavar="CLAIM", help="such as ilc/linreg")
+    parser.add_argument("--all", action="store_true", help="every claim; rewrites the table of verdicts")
+    parser.add_argument("--docs", default="docs", metavar="FOLDER", help="where the table goes with --all")
+
+
+_ARGUMENTS = {
+    "run": _run_arguments,
+    "sweep": _sweep_arguments,
+    "list": _list_arguments,
+    "show": _show_arguments,
+    "report": _report_arguments,
+    "reproduce": _reproduce_arguments,
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with one line for a mistake and the nearest option for an unknown one."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message and unknown.startswith("-"):
+            name = unknown.split()[0].split("=")[0]
+            raise unknown_name("option", name, self._option_string_actions)
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse unknown options here, where the verb's own options are known and near ones can be named."""
+        namespace, rest = super().parse_known_args(*args, **kwargs)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return namespace, rest
+
+
+def _quoted(word: str) -> str:
+    import shlex
+
+    return shlex.quote(word)
+
+
+def _show_warnings_in_one_line() -> None:
+    """Our own warnings as one line on stderr; those of libraries are for developers, not for users."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        sys.stderr.write(f"holdfast: warning: {message}\n")
+
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("once", module=r"holdfast(\.|$)")
+    warnings.showwarning = show
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"holdfast: {message}\n")
+    return code

@@ -1,0 +1,114 @@
+"""From command-line options to plug-ins: what ``run`` and ``sweep`` have in common."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from holdfast.core.errors import UserError
+from holdfast.core.evaluation import Evaluation
+from holdfast.core.method import Method
+from holdfast.core.options import parse_alternatives
+from holdfast.core.registry import create, plugins
+from holdfast.core.task import Model, Task
+from holdfast.experiments.grid import Chain, Grid, load_folds
+from holdfast.experiments.spec import Numerics
+from holdfast.training import Budget, SelectionRule
+
+TABLE_OPTIONS = (
+    "label",
+    "environment",
+    "group",
+    "unit",
+    "weight",
+    "drop",
+    "split",
+    "holdout_environment",
+    "kind",
+    "min_environment_rows",
+)
+TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".parquet", ".pq"}
+
+
+def grid_of(options: argparse.Namespace) -> Grid:
+    """The grid that a command line asks for, its data loaded and everything checked.
+
+    Raises:
+        UserError: Anything that cannot be served as asked.
+    """
+    _check_numbers(options)
+    chains = chains_of(options.method)
+    rule = create(SelectionRule, options.select)
+    model = create(Model, options.model) if options.model else None
+    task = task_of(options)
+    folds = load_folds(task)
+    if task.name == "table":
+        chains = with_table_baselines(chains)
+    grid = Grid(
+        folds=folds,
+        chains=chains,
+        seeds=tuple(range(options.seeds)),
+        rule=rule,
+        budget=Budget(options.steps) if options.steps else None,
+        batch_size=options.batch_size,
+        model=model,
+        numerics=Numerics(options.threads, options.device, options.precision),
+    )
+    grid.check()
+    return grid
+
+
+def task_of(options: argparse.Namespace) -> Task:
+    """The task that was named, or the table task of a file."""
+    given = {name: value for name in TABLE_OPTIONS if (value := getattr(options, name)) is not None}
+    if not _is_file(options.task):
+        if given:
+            flags = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise UserError(f"{flags}: only a table file takes these, and {options.task} is not one")
+        return create(Task, options.task)
+    for name in ("label", "environment"):
+        if name not in given:
+            raise UserError(f"a table file needs --{name} COLUMN")
+    if "split" in given and "holdout_environment" in given:
+        raise UserError("--split and --holdout-environment contradict each other: give one of them")
+    from holdfast.tasks.table import Table
+
+    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return Table(path=options.task, **lists)
+
+
+def chains_of(text: str) -> tuple[Chain, ...]:
+    """The methods of ``erm,erm+dfr``; a chain that is named twice counts once."""
+    chains = [tuple(create(Method, part) for part in chain) for chain in parse_alternatives(text)]
+    return tuple(dict.fromkeys(chains))
+
+
+def with_table_baselines(chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
+    """Every table report has rows for logistic regression and gradient boosting: often nothing beats them."""
+    extra = [(create(Method, name),) for name in ("logistic", "gradient-boosting")]
+    named = {chain[0].name for chain in chains if len(chain) == 1}
+    return chains + tuple(chain for chain in extra if chain[0].name not in named)
+
+
+def evaluations_of(text: str | None) -> tuple[Evaluation, ...]:
+    """The evaluations named, or the usual ones."""
+    if text is None:
+        from holdfast.evaluations import DEFAULT
+
+        return tuple(create(Evaluation, reference) for reference in DEFAULT)
+    chains = parse_alternatives(text)
+    if any(len(chain) > 1 for chain in chains):
+        raise UserError("evaluations are not chained: separate them with ','")
+    return tuple(create(Evaluation, chain[0]) for chain in chains)
+
+
+def _is_file(text: str) -> bool:
+    path = Path(text)
+    return path.suffix.lower() in TABLE_SUFFIXES or (path.exists() and text not in plugins("task"))
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    for name, least in (("seeds", 1), ("steps", 1), ("batch_size", 1), ("threads", 1), ("trials", 1)):
+        value = getattr(options, name, None)
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")

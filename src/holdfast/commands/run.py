@@ -1,0 +1,65 @@
+"""``holdfast run``: train, evaluate under shift, report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from holdfast.commands.output import print_json, print_text, progress
+from holdfast.commands.request import evaluations_of, grid_of
+from holdfast.experiments.grid import Grid
+from holdfast.experiments.run import read_run, run_grid
+from holdfast.experiments.store import CellStore
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run what was asked for, or only say what would be run."""
+    grid = grid_of(options)
+    evaluations = evaluations_of(options.evaluate)
+    root = Path(options.output)
+    if options.dry_run:
+        show_plan(grid, CellStore(root / "cells"), as_json=options.json)
+        return 0
+    with progress(sum(1 for _ in grid.specs()), quiet=options.quiet) as tell:
+        folder = run_grid(grid, root, evaluations, command=options.command, report_progress=tell)
+    show_result(folder, as_json=options.json)
+    return 0
+
+
+def show_plan(grid: Grid, store: CellStore, *, as_json: bool) -> None:
+    """Print every cell with its state."""
+    cells = [
+        {
+            "cell": spec.key,
+            "fold": spec.fold,
+            "method": spec.label,
+            "seed": spec.seed,
+            "steps": spec.budget.amount * len(spec.chain),
+            "finished": store.find(spec) is not None,
+        }
+        for _, spec in grid.specs()
+    ]
+    if as_json:
+        print_json({"cells": cells})
+        return
+    for cell in cells:
+        state = "finished" if cell["finished"] else "to do"
+        print_text(f"{cell['cell']}  {state:8}  seed {cell['seed']}  {cell['method']}  {cell['fold']}".rstrip())
+    to_do = sum(not cell["finished"] for cell in cells)
+    print_text(f"{len(cells)} cells, {to_do} to do")
+
+
+def show_result(folder: Path, *, as_json: bool) -> None:
+    """Write the report of a run and print its summary."""
+    from holdfast.experiments.summary import summarise
+    from holdfast.reports.page import write_report
+
+    result = read_run(folder)
+    report = write_report(result, folder / "report.html")
+    if as_json:
+        print_json({**summarise(result).as_dict(), "report": str(report)})
+        return
+    from holdfast.reports.terminal import print_summary
+
+    print_summary(summarise(result))
+    print_text(f"report: {report}")

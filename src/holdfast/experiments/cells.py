@@ -1,0 +1,205 @@
+"""Making a cell: train a chain of methods on a task, score its checkpoints, keep everything."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.core.errors import UserError
+from holdfast.core.evaluation import Predictor
+from holdfast.core.ledger import Ledger
+from holdfast.core.method import Method
+from holdfast.core.predictors import EstimatorPredictor, ModulePredictor
+from holdfast.core.task import Split, TaskData, TrainingView, training_view
+from holdfast.experiments.provenance import provenance
+from holdfast.experiments.spec import CellSpec, Numerics
+from holdfast.experiments.store import Cell, CellFiles, CellStore
+from holdfast.training import Fit, FolderStore, Record, SelectionRule, Trainer
+from holdfast.training.records import record
+
+Progress = Callable[[str, float], None]
+FINAL = -1
+"""The step under which the records of a model without kept checkpoints stand."""
+
+
+def finish_cell(spec: CellSpec, data: TaskData, store: CellStore, report_progress: Progress | None = None) -> Cell:
+    """The finished cell of a spec: found, resumed, or made from the start, its chain's prefix first.
+
+    Args:
+        spec: What to make.
+        data: The loaded task of ``spec``.
+        store: Where cells are.
+        report_progress: Called with a stage and the part of its budget spent.
+
+    Raises:
+        UserError: The task cannot serve the method, or training failed for a reason the user can mend.
+    """
+    found = store.find(spec)
+    if found is not None:
+        return found
+    base = None
+    if spec.prefix is not None:
+        base = load_module(spec.prefix, finish_cell(spec.prefix, data, store, report_progress), data)
+    with limited(spec.numerics):
+        return _make(spec, data, store, base, report_progress)
+
+
+def load_module(spec: CellSpec, cell: Cell, data: TaskData) -> nn.Module:
+    """The network of a cell with the weights that the spec's rule selects.
+
+    Raises:
+        UserError: The cell holds an estimator that is not a network.
+    """
+    if not cell.is_module:
+        raise UserError(f"{spec.label} is not a network: it cannot be repaired or gone on from")
+    module = build_module(spec, data)
+    module.load_state_dict(cell.weights(selected_step(cell, spec.rule)))
+    return module
+
+
+def build_module(spec: CellSpec, data: TaskData) -> nn.Module:
+    """The architecture of a cell, its weights not yet loaded."""
+    module: nn.Module | None = None
+    for method in spec.chain:
+        module = method.build(_view(method, data, spec, Ledger()), module)
+    assert module is not None
+    return module
+
+
+def selected_step(cell: Cell, rule: SelectionRule) -> int | None:
+    """The step that a rule chooses among a cell's kept checkpoints; None for a model that has none."""
+    records = cell.records
+    if all(r.step == FINAL for r in records):
+        return None
+    return rule.choose([r for r in records if rule.role is None or r.role == rule.role])
+
+
+@contextlib.contextmanager
+def limited(numerics: Numerics) -> Iterator[None]:
+    """Run a block with this many threads in torch and in the linear-algebra libraries."""
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(numerics.threads)
+    try:
+        with threadpool_limits(numerics.threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _make(
+    spec: CellSpec, data: TaskData, store: CellStore, base: nn.Module | None, report_progress: Progress | None
+) -> Cell:
+    method, folder, ledger = spec.chain[-1], store.partial(spec), Ledger()
+    history: list[Mapping[str, Any]] = []
+    model: Any = base
+    for phase in range(data.phases):
+        stages = folder / "stages" / f"phase-{phase}"
+        trainer = _trainer(spec, stages, report_progress)
+        view = _view(method, data, spec, trainer.ledger, phase)
+        with trainer.randomness(f"phase {phase}"):
+            model = method.fit(view, trainer, model)
+        ledger.add(trainer.ledger)
+        history += [
+            {"phase": phase, "stage": name, **line} for name, fit in trainer.fits.items() for line in fit.history
+        ]
+        if phase + 1 < data.phases:
+            _keep_phase(folder, phase, model)
+    stage, fit = _candidates(model, trainer)
+    records = _records(data, model, fit)
+    if fit is not None:
+        _keep_checkpoints(stages / stage, folder / "checkpoints", fit)
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    names = {"task": spec.task.reference, "fold": spec.fold, "method": spec.label}
+    cell = store.finish(spec, CellFiles(state, records, history, ledger.as_dict(), {**provenance(), **names}))
+    shutil.rmtree(cell.folder / "stages", ignore_errors=True)
+    return cell
+
+
+def _trainer(spec: CellSpec, folder: Path, report_progress: Progress | None) -> Trainer:
+    return Trainer(
+        seed=spec.seed,
+        budget=spec.budget,
+        batch_size=spec.batch_size,
+        device=spec.numerics.device,
+        precision=spec.numerics.precision,
+        store=FolderStore(folder),
+        report_progress=report_progress,
+    )
+
+
+def _view(method: Method, data: TaskData, spec: CellSpec, ledger: Ledger, phase: int = 0) -> TrainingView:
+    view = training_view(data, method.needs(), ledger, phase=phase, what=f"method {method.name!r}")
+    return dataclasses.replace(view, model=spec.model)
+
+
+def _candidates(model: Any, trainer: Trainer) -> tuple[str, Fit | None]:
+    """The last stage, if the method returned its model as trained: then its checkpoints may be selected from."""
+    if not isinstance(model, nn.Module) or not trainer.fits:
+        return "", None
+    stage, fit = list(trainer.fits.items())[-1]
+    if model is not fit.model:
+        return "", None
+    weights, kept = model.state_dict(), fit.weights_at(fit.selected)
+    same = all(torch.equal(_cpu(weights[name]), _cpu(kept[name])) for name in weights)
+    return (stage, fit) if same else ("", None)
+
+
+def _records(data: TaskData, model: Any, fit: Fit | None) -> list[Record]:
+    """Scores of the candidate checkpoints, or of the final model, on every split with labels."""
+    splits = [split for split in data.splits if split.data.y is not None]
+
+    def score(step: int, model: Any) -> list[Record]:
+        predictor = predictor_of(model, data)
+        return [r for split in splits for r in _score(step, predictor, split, data)]
+
+    if fit is None:
+        return score(FINAL, model)
+    final = _cpu_state(fit.model)
+    records = [r for step in fit.kept for r in score(step, fit.at(step))]
+    fit.model.load_state_dict(final)
+    return records
+
+
+def predictor_of(model: Any, data: TaskData) -> Predictor:
+    """What evaluations see of a network or of a fitted estimator."""
+    if isinstance(model, nn.Module):
+        return ModulePredictor(model, data.kind, data.classes, encoder=data.encoder)
+    return EstimatorPredictor(model, data.kind, data.classes, encoder=data.encoder)
+
+
+def _score(step: int, predictor: Predictor, split: Split, data: TaskData) -> list[Record]:
+    outputs = predictor.predict(split.data).outputs
+    groups = data.group_column(split.data)
+    return record(step, outputs, split.name, split.role, split.data, data.kind, groups)
+
+
+def _keep_checkpoints(stage: Path, folder: Path, fit: Fit) -> None:
+    folder.mkdir(exist_ok=True)
+    for step in fit.kept:
+        name = f"step-{step:08d}.safetensors"
+        shutil.copyfile(stage / name, folder / name)
+
+
+def _keep_phase(folder: Path, phase: int, model: Any) -> None:
+    from holdfast.core.files import write_tree
+
+    if not isinstance(model, nn.Module):
+        raise UserError("a task with several phases needs a network: estimators cannot go on from one to the next")
+    write_tree(folder / "phases" / f"{phase}.safetensors", model.state_dict())
+
+
+def _cpu(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu()
+
+
+def _cpu_state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: _cpu(tensor).clone() for name, tensor in module.state_dict().items()}

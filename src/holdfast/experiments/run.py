@@ -1,0 +1,159 @@
+"""A run: a grid made, evaluated and kept in a folder from which its report can be made again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.core.artifacts import from_json, to_json
+from holdfast.core.errors import UserError
+from holdfast.core.evaluation import Evaluation
+from holdfast.core.files import read_json, write_json
+from holdfast.experiments.evaluate import Evaluated, read_result
+from holdfast.experiments.grid import Fold, Grid, run_inline
+from holdfast.experiments.results import RunResult, TaskSummary
+from holdfast.experiments.spec import CellSpec, hash_of
+from holdfast.experiments.store import CellStore
+from holdfast.selection.samplers import MAX_ENVIRONMENTS
+
+Progress = Callable[[CellSpec, str, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What a run's folder keeps besides cells: enough to read its result from files alone.
+
+    Attributes:
+        command: The command line that makes it again.
+        task: Its facts.
+        methods: Labels in the order asked for.
+        rule: Reference of the selection rule.
+        cells: The evaluated cells.
+    """
+
+    command: str
+    task: TaskSummary
+    methods: tuple[str, ...]
+    rule: str
+    rule_oracle: bool
+    cells: tuple[Evaluated, ...]
+    trials: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def run_grid(
+    grid: Grid, root: Path, evaluations: Sequence[Evaluation], *, command: str, report_progress: Progress | None = None
+) -> Path:
+    """Make a grid below a root folder and keep the run; returns the run's folder.
+
+    Args:
+        grid: What to make.
+        root: Holds ``cells/`` and one folder per run.
+        evaluations: What to measure.
+        command: The command line that makes it again.
+        report_progress: Called with the cell, the stage and the part of it that is done.
+    """
+    cells = run_inline(grid, CellStore(root / "cells"), evaluations, report_progress)
+    record = RunRecord(
+        command=command,
+        task=summary_of(grid.folds, grid.batch_size),
+        methods=tuple("+".join(m.reference for m in chain) for chain in grid.chains),
+        rule=grid.rule.reference,
+        rule_oracle=grid.rule.oracle,
+        cells=cells,
+        warnings=_warnings(grid),
+    )
+    return keep_run(root, record)
+
+
+def keep_run(root: Path, record: RunRecord) -> Path:
+    """Write a run's record to its folder, named by the task and a hash of its cells."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(record.task.reference.split(":")[0]).stem)
+    folder = root / f"{name}-{hash_of([dataclasses.asdict(cell) for cell in record.cells])[:8]}"
+    content = dataclasses.asdict(record)
+    content["task"]["pictures"] = [to_json(picture) for picture in record.task.pictures]
+    write_json(folder / "run.json", content)
+    return folder
+
+
+def read_run(folder: Path) -> RunResult:
+    """The result of a run from its files alone.
+
+    Args:
+        folder: A run's folder, beside ``cells/``.
+
+    Raises:
+        UserError: It is not a run's folder, or a file is missing or damaged.
+    """
+    if not (folder / "run.json").exists():
+        raise UserError(f"{folder} is not the folder of a run: it has no run.json")
+    content = read_json(folder / "run.json")
+    task = content["task"]
+    task["pictures"] = tuple(from_json(picture) for picture in task["pictures"])
+    task["notes"] = tuple(task["notes"])
+    store = CellStore(folder.parent / "cells")
+    return RunResult(
+        command=content["command"],
+        task=TaskSummary(**task),
+        methods=tuple(content["methods"]),
+        cells=tuple(read_result(store, Evaluated(**cell)) for cell in content["cells"]),
+        rule=content["rule"],
+        rule_oracle=content["rule_oracle"],
+        trials=content["trials"] or dict.fromkeys(content["methods"], 1),
+        warnings=tuple(content["warnings"]),
+    )
+
+
+def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSummary:
+    """The facts of a task that a report shows; of a folded one, those of its first fold and who is held out when."""
+    first = folds[0].data
+    rows = {split.name: len(split.data) for split in first.splits}
+    notes = first.notes
+    if len(folds) > 1:
+        held_out = "; ".join(fold.name for fold in folds)
+        notes = (
+            *notes,
+            f"every environment is held out in turn, in {len(folds)} folds: {held_out}",
+            f"the sizes of the splits are those of the fold that holds out {folds[0].name}",
+        )
+    environments = len(first.with_role("train")[0].data.environment.codes.unique())
+    seen = min(environments, MAX_ENVIRONMENTS)
+    each = max(1, (batch_size or first.batch_size) // seen)
+    return TaskSummary(
+        reference=folds[0].task.name if len(folds) > 1 else folds[0].task.reference,
+        kind=first.kind,
+        question=first.question,
+        stable=first.stable,
+        shortcut=first.shortcut,
+        notes=notes,
+        pictures=first.pictures,
+        rows=rows,
+        per_step=f"{seen} of {environments} training environments, {each} rows of each, unless a method says otherwise",
+    )
+
+
+def _warnings(grid: Grid) -> tuple[str, ...]:
+    """What a reader should know before believing a number."""
+    warnings = []
+    if len(grid.seeds) < 5:
+        warnings.append(f"{len(grid.seeds)} seeds: no method is called better than another under five")
+    if grid.rule.oracle:
+        warnings.append(
+            f"checkpoints were selected by {grid.rule.name}, which looks at test rows: upper bounds, no results"
+        )
+    smallest = min(
+        (
+            int(count)
+            for fold in grid.folds
+            for split in fold.data.with_role("test")
+            for count in split.data.environment.codes.unique(return_counts=True)[1]
+        ),
+        default=math.inf,
+    )
+    if smallest < 30:
+        warnings.append(f"a test environment has only {smallest} rows: its numbers are rough")
+    return tuple(warnings)

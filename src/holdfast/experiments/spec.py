@@ -1,0 +1,95 @@
+"""What a cell is: everything that decides its numbers, and the hash of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.core.method import Method
+from holdfast.core.task import Model, Task
+from holdfast.training import Budget, SelectionRule
+from holdfast.training.trainer import Precision
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """What may change the last bits of a number.
+
+    Attributes:
+        threads: Of torch and of the linear-algebra libraries.
+        device: As Lightning Fabric names accelerators.
+        precision: Of the forward pass.
+    """
+
+    threads: int = 1
+    device: str = "cpu"
+    precision: Precision = "32-true"
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """One method, or chain of methods, with one seed on one task.
+
+    Attributes:
+        task: Its recipe. Of it only name and version are hashed: the rest shows in the content of the data.
+        data: Fingerprint of the loaded data.
+        fold: The held-out environments, where the task is one fold of several.
+        chain: The methods in order; each but the first starts from the one before.
+        model: The architecture.
+        seed: Root of every random stream.
+        budget, batch_size: How long each stage trains, on how many rows per update.
+        numerics: Threads, device, precision.
+        rule: Which checkpoint a chain goes on from; hashed only where there is a chain.
+    """
+
+    task: Task
+    data: str
+    fold: str
+    chain: tuple[Method, ...]
+    model: Model
+    seed: int
+    budget: Budget
+    batch_size: int
+    numerics: Numerics
+    rule: SelectionRule
+
+    @property
+    def label(self) -> str:
+        """The chain as typed: ``erm+dfr``."""
+        return "+".join(method.reference for method in self.chain)
+
+    @property
+    def key(self) -> str:
+        """The first 16 hexadecimal digits of the hash of :meth:`hashed`."""
+        return hash_of(self.hashed())
+
+    @property
+    def prefix(self) -> CellSpec | None:
+        """The cell whose model this one starts from."""
+        return dataclasses.replace(self, chain=self.chain[:-1]) if len(self.chain) > 1 else None
+
+    def hashed(self) -> dict[str, Any]:
+        """Everything that decides the numbers, as plain JSON."""
+        content = {
+            "task": {"name": self.task.name, "version": self.task.version, "data": self.data},
+            "method": [method.describe() for method in self.chain],
+            "model": self.model.describe(),
+            "seed": self.seed,
+            "budget": dataclasses.asdict(self.budget),
+            "batch_size": self.batch_size,
+            "numerics": dataclasses.asdict(self.numerics),
+        }
+        return content if len(self.chain) == 1 else {**content, "rule": self.rule.describe()}
+
+
+def hash_of(content: Any) -> str:
+    """16 hexadecimal digits that stand for plain JSON.
+
+    >>> hash_of({"a": 1, "b": 2}) == hash_of({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,261 @@
+"""The cell store: finished cells in folders named by their hash, each whole or absent.
+
+A running cell lives in ``.partial-KEY`` beside the finished ones, with the checkpoints that let it resume; when it is
+done the folder is renamed. Evaluations are files inside the cell under their own hash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from holdfast.core.artifacts import Artifact, from_json, to_json
+from holdfast.core.errors import UserError
+from holdfast.core.evaluation import Measurement, Result
+from holdfast.core.files import atomic_path, read_json, read_tree, write_json, write_text, write_tree
+from holdfast.experiments.results import RowScores
+from holdfast.experiments.spec import CellSpec, hash_of
+from holdfast.training import Record
+
+_NECESSARY = ("spec.json", "provenance.json", "ledger.json", "records.parquet", "log.jsonl")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A finished cell on disk. Files are read when asked for."""
+
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        """Its hash."""
+        return self.folder.name
+
+    def read(self, name: str) -> Any:
+        """A JSON file of the cell: ``spec``, ``provenance``, ``ledger``."""
+        return read_json(self.folder / f"{name}.json")
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Scores of every kept checkpoint on every split."""
+        return tuple(Record(**row) for row in _read_rows(self.folder / "records.parquet"))
+
+    @property
+    def history(self) -> tuple[Mapping[str, Any], ...]:
+        """Scalars along the training, stage after stage."""
+        lines = (self.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        return tuple(json.loads(line) for line in lines)
+
+    @property
+    def is_module(self) -> bool:
+        """Whether the cell holds a network; else a scikit-learn estimator."""
+        return (self.folder / "model.safetensors").exists()
+
+    def weights(self, step: int | None) -> Any:
+        """The state dict kept at a step, or the final one."""
+        if step is None:
+            return read_tree(self.folder / "model.safetensors")
+        return read_tree(self.folder / "checkpoints" / f"step-{step:08d}.safetensors")["model"]
+
+    def phase_weights(self, phase: int) -> Any:
+        """The state dict at the end of a phase that is not the last."""
+        return read_tree(self.folder / "phases" / f"{phase}.safetensors")
+
+    def estimator(self) -> Any:
+        """The fitted scikit-learn estimator."""
+        return _read_estimator(self.folder / "model.skops")
+
+    def has_evaluation(self, key: str) -> bool:
+        """Whether an evaluation of this hash is finished."""
+        return (self.folder / "measurements" / f"{key}.parquet").exists()
+
+    def save_evaluation(self, key: str, what: Mapping[str, Any], result: Result) -> None:
+        """Keep a finished evaluation; its measurements are written last and mark it as whole."""
+        write_json(
+            self.folder / "artifacts" / f"{key}.json",
+            {"evaluation": what, "artifacts": [to_json(artifact) for artifact in result.artifacts]},
+        )
+        _write_rows(self.folder / "measurements" / f"{key}.parquet", result.measurements, Measurement)
+
+    def evaluation(self, key: str) -> Result:
+        """A finished evaluation."""
+        rows = _read_rows(self.folder / "measurements" / f"{key}.parquet")
+        artifacts: list[Artifact] = [
+            from_json(item) for item in read_json(self.folder / "artifacts" / f"{key}.json")["artifacts"]
+        ]
+        return Result(tuple(Measurement(**row) for row in rows), tuple(artifacts))
+
+    def save_scores(self, key: str, scores: Sequence[RowScores]) -> None:
+        """Keep per-row scores of one selection rule."""
+        import torch
+
+        def plain(value: Any) -> Any:
+            return torch.from_numpy(value) if hasattr(value, "dtype") else value
+
+        trees = [{f.name: plain(getattr(s, f.name)) for f in dataclasses.fields(s)} for s in scores]
+        write_tree(self._scores(key), trees)
+
+    def has_scores(self, key: str) -> bool:
+        """Whether per-row scores of this hash are kept."""
+        return self._scores(key).exists()
+
+    def scores(self, key: str) -> dict[str, RowScores]:
+        """Per-row scores by split."""
+        trees = [
+            {k: v.numpy() if hasattr(v, "numpy") else v for k, v in t.items()} for t in read_tree(self._scores(key))
+        ]
+        return {tree["split"]: RowScores(**tree) for tree in trees}
+
+    def _scores(self, key: str) -> Path:
+        return self.folder / "scores" / f"{key}.safetensors"
+
+
+@dataclass(frozen=True)
+class CellStore:
+    """The cells below a folder."""
+
+    root: Path
+
+    def find(self, spec: CellSpec) -> Cell | None:
+        """The finished cell of this spec, or None.
+
+        Raises:
+            UserError: Its folder is there but damaged.
+        """
+        folder = self.root / spec.key
+        if not folder.exists():
+            return None
+        cell = Cell(folder)
+        self.check(cell)
+        return cell
+
+    def get(self, key: str) -> Cell:
+        """A finished cell by hash, or by the beginning of one.
+
+        Raises:
+            UserError: There is none, several, or it is damaged.
+        """
+        found = [cell for cell in self if cell.key.startswith(key)]
+        if len(found) != 1:
+            raise UserError(f"{len(found) or 'no'} finished cells in {self.root} begin with {key!r}: see holdfast list")
+        self.check(found[0])
+        return found[0]
+
+    def check(self, cell: Cell) -> None:
+        """Refuse a cell whose files are missing or whose spec does not hash to its name."""
+        missing = [name for name in _NECESSARY if not (cell.folder / name).exists()]
+        if not any((cell.folder / name).exists() for name in ("model.safetensors", "model.skops")):
+            missing.append("model")
+        if missing:
+            raise UserError(f"cell {cell.folder} is damaged ({', '.join(missing)} missing): remove it and run again")
+        if hash_of(cell.read("spec")) != cell.key:
+            raise UserError(f"cell {cell.folder} is damaged (spec.json was changed): remove it and run again")
+
+    def partial(self, spec: CellSpec) -> Path:
+        """Where the cell of this spec is worked on until it is finished."""
+        folder = self.root / f".partial-{spec.key}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(self, spec: CellSpec, files: CellFiles) -> Cell:
+        """Write the remaining files of a running cell and give it its name."""
+        folder = self.partial(spec)
+        files.write(folder)
+        write_json(folder / "spec.json", spec.hashed())
+        target = self.root / spec.key
+        if target.exists():
+            shutil.rmtree(folder)
+        else:
+            folder.replace(target)
+        return Cell(target)
+
+    def __iter__(self) -> Iterator[Cell]:
+        folders = sorted(self.root.iterdir()) if self.root.exists() else []
+        return (Cell(folder) for folder in folders if folder.is_dir() and not folder.name.startswith("."))
+
+    def index(self) -> pd.DataFrame:
+        """One row per finished cell, also written to ``index.parquet``: a cache that may be removed at any time."""
+        rows = [self._index_row(cell) for cell in self]
+        frame = pd.DataFrame(rows, columns=["cell", "task", "fold", "method", "seed", "finished"])
+        if self.root.exists():
+            with atomic_path(self.root / "index.parquet") as temporary:
+                frame.to_parquet(temporary)
+        return frame
+
+    @staticmethod
+    def _index_row(cell: Cell) -> list[Any]:
+        provenance = cell.read("provenance")
+        seed = cell.read("spec")["seed"]
+        return [cell.key, provenance["task"], provenance["fold"], provenance["method"], seed, provenance["finished"]]
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """What a finished cell holds besides its checkpoints.
+
+    Attributes:
+        model: A state dict, or a fitted scikit-learn estimator.
+        records: Scores of the kept checkpoints.
+        history: Scalars along the training.
+        ledger: Costs.
+        provenance: Recorded and not hashed.
+    """
+
+    model: Any
+    records: Sequence[Record]
+    history: Sequence[Mapping[str, Any]]
+    ledger: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write every file, each whole or not at all."""
+        if isinstance(self.model, Mapping):
+            write_tree(folder / "model.safetensors", self.model)
+        else:
+            _write_estimator(folder / "model.skops", self.model)
+        _write_rows(folder / "records.parquet", self.records, Record)
+        write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.history))
+        write_json(folder / "ledger.json", self.ledger)
+        write_json(folder / "provenance.json", self.provenance)
+
+
+def _write_rows(path: Path, rows: Sequence[Any], cls: type) -> None:
+    names = [field.name for field in dataclasses.fields(cls)]
+    frame = pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
+    with atomic_path(path) as temporary:
+        frame.to_parquet(temporary)
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError):
+        raise UserError(f"cannot read {path}: it is missing or damaged; remove its folder and run again") from None
+    optional = {"low", "high", "environment", "group"}
+    rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
+    return [{k: None if k in optional and pd.isna(v) else v for k, v in row.items()} for row in rows]
+
+
+def _write_estimator(path: Path, estimator: Any) -> None:
+    from skops.io import dump
+
+    with atomic_path(path) as temporary:
+        dump(estimator, temporary)
+
+
+def _read_estimator(path: Path) -> Any:
+    """Read an estimator that this library wrote: only types of scikit-learn and NumPy are accepted."""
+    from skops.io import get_untrusted_types, load
+
+    unknown = get_untrusted_types(file=path)
+    foreign = [name for name in unknown if not name.startswith(("sklearn.", "numpy."))]
+    if foreign:
+        raise UserError(f"{path} holds types that are not scikit-learn's ({', '.join(foreign)}): it is not opened")
+    return load(path, trusted=unknown)
