@@ -13,7 +13,7 @@ from holdfast.training.records import Record
 
 
 class SelectionRule(Plugin):
-    """Chooses a step from records of the kept checkpoints; the last of equals by score, then by loss, wins.
+    """Chooses a step from records of the kept checkpoints: the best score, of equals the least loss, then the earliest.
 
     Attributes:
         role: The role whose records it looks at; None if it looks at none.

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ from holdfast.training.step import Step
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from holdfast.core.method import Method
 
 Precision = Literal["32-true", "64-true", "bf16-mixed"]
 Scalars = dict[str, float]
@@ -143,6 +145,11 @@ class Trainer:
             torch.manual_seed(seed_for(self.seed, name))
             yield
 
+    def build(self, method: Method, view: TrainingView, base: nn.Module | None = None) -> nn.Module:
+        """The method's architecture around ``base``, with initial weights that depend on nothing but the seed."""
+        with self.randomness("initial weights"):
+            return method.build(view, base=base)
+
     def fit(
         self,
         model: nn.Module | Mapping[str, nn.Module],
@@ -197,7 +204,8 @@ class Trainer:
         return data.to(self.device, self.dtype)
 
     def _selected(self, loop: _Loop, models: Mapping[str, nn.Module], view: TrainingView, select: Any) -> Fit:
-        chosen, records = loop.done, ()
+        chosen = loop.done
+        records: tuple[Record, ...] = ()
         if isinstance(select, int):
             chosen = select
         elif isinstance(select, SelectionRule):
@@ -255,8 +263,9 @@ class _Loop:
 
     def load(self, step: int) -> Mapping[str, Mapping[str, Tensor]]:
         """Kept weights of all models after ``step`` updates."""
-        weights: Mapping[str, Mapping[str, Tensor]] = self.trainer.store.load(self.stage, f"step-{step:08d}")
-        return weights
+        weights = self.trainer.store.load(self.stage, f"step-{step:08d}")
+        assert weights is not None, f"weights of step {step} were kept and are gone"
+        return cast(Mapping[str, Mapping[str, Tensor]], weights)
 
     def _update(self) -> None:
         batch = self.source.next_batch()

@@ -1,0 +1,26 @@
+"""Groups as an option: column names joined by ``*``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.core.task import Needs, TrainingView
+from holdfast.selection import BalancedSampler, Source
+from holdfast.training import Trainer
+
+
+def needs_of(groups: str, **more: Any) -> Needs:
+    """What a method needs to see for these groups, such as ``environment`` or ``label*color``.
+
+    >>> needs_of("label*color")
+    Needs(roles=('train',), columns=('color',), environments=False, base=False, kinds=('classification', 'regression'))
+    """
+    parts = [part.strip() for part in groups.split("*")]
+    columns = tuple(part for part in parts if part not in ("label", "environment"))
+    return Needs(columns=columns, environments="environment" in parts, **more)
+
+
+def balanced_rows(view: TrainingView, trainer: Trainer) -> Source:
+    """Batches whose rows come from each environment of the view with equal probability."""
+    sampler = BalancedSampler(view.train.environment.codes, trainer.batch_size, trainer.rng("balanced batches"))
+    return trainer.rows(view, sampler)

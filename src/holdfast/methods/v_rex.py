@@ -1,0 +1,42 @@
+"""Risk extrapolation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from torch import nn
+
+from holdfast.core.method import Method
+from holdfast.core.options import LogUniform, Range, Uniform
+from holdfast.core.registry import register
+from holdfast.core.task import TrainingView
+from holdfast.losses import MeanOfEnvironments, VarianceOfRisks
+from holdfast.training import Adam, GradientStep, Optimizer, Schedule, Trainer
+
+
+@register(name="v-rex")
+@dataclass(frozen=True, kw_only=True)
+class VREx(Method):
+    """Make the mean losses of the environments equal: penalise their variance.
+
+    Krueger et al., *Out-of-distribution generalization via risk extrapolation*, ICML 2021, arXiv:2003.00688.
+
+    Attributes:
+        penalty: Factor β of the variance.
+        penalty_from: Part of the budget spent before the penalty counts; until then its factor is 1 at most.
+        optimizer: The optimizer; its moments are forgotten when the penalty switches on.
+    """
+
+    penalty: Annotated[float, Range(low=0.0), LogUniform(1e-1, 1e5)] = 10.0
+    penalty_from: Annotated[float, Range(0.0, 1.0), Uniform(0.0, 0.9)] = 0.25
+    optimizer: Optimizer = Adam()
+
+    def fit(self, view: TrainingView, trainer: Trainer, model: nn.Module | None = None) -> nn.Module:
+        step = GradientStep(
+            risk=MeanOfEnvironments(),
+            penalties=[(self.penalty, VarianceOfRisks())],
+            optimizer=self.optimizer,
+            schedule=Schedule(penalty_from=self.penalty_from, penalty_before=1 / max(1.0, self.penalty)),
+        )
+        return trainer.fit(trainer.build(self, view, model), view, step).model
