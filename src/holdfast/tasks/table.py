@@ -1,0 +1,278 @@
+"""A table of one's own as a task: a CSV or Parquet file with a label and an environment column."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from holdfast.core.data import Column, Dataset
+from holdfast.core.errors import UserError, unknown_name
+from holdfast.core.options import Range
+from holdfast.core.registry import register
+from holdfast.core.seeds import torch_rng
+from holdfast.core.task import Kind, Model, Split, Task, TaskData
+from holdfast.models.mlp import MLP
+from holdfast.models.rescaled import Rescaled
+from holdfast.tasks.table_overview import environment_table
+from holdfast.tasks.table_splits import Parts, balanced_folds, count, parts_by_column, parts_by_environment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from holdfast.tables import ColumnRoles
+
+MAX_SINGLE_FOLDS = 10
+GROUPED_FOLDS = 5
+
+
+@register(name="table")
+@dataclass(frozen=True, kw_only=True)
+class TableFile(Task):
+    r"""A CSV or Parquet file, or a folder of them; rows come from environments and have a label.
+
+    Without ``split`` and ``holdout_environment`` every environment is held out in turn (:meth:`folds`), over ten
+    environments in five groups of nearly equal size. In each fold ``test`` holds all rows of the environments held
+    out; the units of the others are dealt at random, evenly over environments and classes: 60 % train, 15 %
+    selection, 10 % holdout, 15 % test-same. Loaded itself, such a task has no ``test``.
+
+    Features are all columns without a role, encoded as learnt on the training rows. The environment column is none,
+    since what it tells of one environment says nothing in another; group columns are none, since evaluations ask how
+    a model treats the groups, unless ``group_features`` or ``features`` says so. A regression model gives values in
+    the units of the label: its last layer holds the training mean and standard deviation. Row ids are positions in
+    the table, from 0.
+
+    Attributes:
+        path: The file or folder.
+        label: Column to predict.
+        environment: Column that tells environments apart; rows without a value are left out.
+        group: Columns by whose combinations evaluations are broken down.
+        unit: Column of rows that belong together, such as a patient; a unit is never split.
+        weight: Column of non-negative row weights.
+        split: Column that says what a row is for: train, selection (or validation, val, dev), holdout, calibration,
+            unlabelled, pool, test.
+        holdout_environment: Environments to test on, joined by ``|``; a ``|`` within a name is written ``\|``.
+        kind: What the label is; ``auto`` infers it.
+        min_environment_rows: Smaller environments are pooled as ``rare``.
+        features: The feature columns; None for all that have no role.
+        drop: Columns that are not features.
+        group_features: Whether group columns are features, too.
+        data_seed: Fixes the splits.
+    """
+
+    path: str = ""
+    label: str = ""
+    environment: str = ""
+    group: tuple[str, ...] = ()
+    unit: str | None = None
+    weight: str | None = None
+    split: str | None = None
+    holdout_environment: str | None = None
+    kind: Literal["auto", "classification", "regression"] = "auto"
+    min_environment_rows: Annotated[int, Range(low=1)] = 10
+    features: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    group_features: bool = False
+    data_seed: int = 0
+
+    def load(self) -> TaskData:
+        from holdfast.tables import fit_encoder
+
+        rows = self._read()
+        label, classes = _label(rows.frame[self.label], rows.kind)
+        chosen = self._parts(rows, label, classes)
+        train = chosen.parts[0].rows
+        tested = torch.cat([part.rows for part in chosen.parts if part.shifted] or [train[:0]])
+        encoder = fit_encoder(rows.frame.iloc[train.numpy()], self._features(rows.frame))
+        data = Dataset(
+            x=torch.from_numpy(encoder.transform(rows.frame)),
+            y=label,
+            environment=rows.environment,
+            attributes={name: _column(rows.frame[name]) for name in self.group},
+            unit=None if self.unit is None else _column(rows.frame[self.unit]).codes,
+            weight=None if self.weight is None else _numbers(rows.frame[self.weight]),
+            index=rows.index,
+        )
+        return TaskData(
+            kind=rows.kind,
+            splits=tuple(Split(part.name, part.role, data.take(part.rows), part.shifted) for part in chosen.parts),
+            model=_model(rows.kind, label[train]),
+            steps=1000,
+            batch_size=256,
+            classes=classes,
+            groups=self.group,
+            question=self._question(),
+            notes=(*rows.notes, *chosen.notes, *encoder.notes, *_unseen(classes, label[train])),
+            pictures=(environment_table(data, self.label, classes, tested),),
+            encoder=encoder,
+        )
+
+    def folds(self) -> Sequence[TableFile]:
+        if self.split or self.holdout_environment:
+            return (self,)
+        environment = self._read().environment
+        names = [name.replace("|", r"\|") for name in environment.names]
+        grouped = len(names) > MAX_SINGLE_FOLDS
+        groups = balanced_folds(torch.bincount(environment.codes), GROUPED_FOLDS if grouped else len(names))
+        held_out = ["|".join(names[member] for member in group) for group in sorted(groups)]
+        return tuple(dataclasses.replace(self, holdout_environment=names) for names in held_out)
+
+    @property
+    def fold_name(self) -> str:
+        return ", ".join(self._held_out_names())
+
+    def _held_out_names(self) -> list[str]:
+        names = re.split(r"(?<!\\)\|", self.holdout_environment) if self.holdout_environment else []
+        return [name.replace(r"\|", "|") for name in names]
+
+    def _read(self) -> _Rows:
+        """The rows whose environment is known.
+
+        Raises:
+            UserError: Options contradict each other, or the file does not hold what they say.
+        """
+        from holdfast.tables import check_roles, infer_kind, read_table
+
+        roles = self._roles()
+        frame = read_table(self.path)
+        notes = list(check_roles(frame, roles, None if self.kind == "auto" else self.kind))
+        _check_group_names(roles)
+        environment, pooling = _pooled(_column(frame[self.environment]), self.min_environment_rows)
+        known = (environment.codes >= 0).nonzero()[:, 0]
+        if len(known) < len(frame):
+            notes.append(f"left out, without an environment: {count(len(frame) - len(known), 'row')}")
+            frame = frame.iloc[known.numpy()]
+        kind = infer_kind(frame[self.label]) if self.kind == "auto" else self.kind
+        return _Rows(frame, known, environment.take(known), kind, (*notes, *pooling))
+
+    def _roles(self) -> ColumnRoles:
+        from holdfast.tables import ColumnRoles
+
+        for option in ("path", "label", "environment"):
+            if not getattr(self, option):
+                raise UserError(f"task 'table' needs the option {option}: give it")
+        if self.split and self.holdout_environment:
+            raise UserError("split and holdout_environment both say what to test on: give one of them")
+        return ColumnRoles(self.label, self.environment, self.group, self.unit, self.weight, self.split)
+
+    def _parts(self, rows: _Rows, label: Tensor, classes: tuple[str, ...]) -> Parts:
+        unit = None if self.unit is None else _column(rows.frame[self.unit])
+        if self.split:
+            return parts_by_column(_column(rows.frame[self.split]), rows.environment.codes, unit)
+        held_out = torch.tensor([name in self._held_out_names() for name in rows.environment.names])
+        for name in self._held_out_names():
+            if name not in rows.environment.names:
+                raise unknown_name("environment to hold out", name, rows.environment.names)
+        strata = rows.environment.codes * len(classes) + label if classes else rows.environment.codes
+        return parts_by_environment(
+            held_out[rows.environment.codes],
+            strata,
+            None if unit is None else unit.codes,
+            torch_rng(self.data_seed, self.name, "splits"),
+        )
+
+    def _features(self, frame: pd.DataFrame) -> tuple[str, ...]:
+        from holdfast.tables import feature_columns
+
+        for name in (*(self.features or ()), *self.drop):
+            if name not in frame:
+                raise unknown_name("column", name, map(str, frame.columns))
+        roles = self._roles()
+        if self.features is not None:
+            wrong = [name for name in self.features if name in (self.label, self.split, *self.drop)]
+            if wrong or not self.features:
+                raise UserError(f"features={list(self.features)}: name columns other than the label, split and drop")
+            return self.features
+        left_out = {*self.drop, *(["split"] if Path(self.path).is_dir() else [])}
+        candidates = feature_columns(frame, dataclasses.replace(roles, group=()) if self.group_features else roles)
+        return tuple(name for name in candidates if name not in left_out)
+
+    def _question(self) -> str:
+        what = f"{self.label!r} be predicted from {Path(self.path).name}"
+        held_out = self._held_out_names()
+        if held_out:
+            shown = ", ".join(held_out[:5]) + (f", … ({len(held_out)} values)" if len(held_out) > 5 else "")
+            return f"Can {what} where {self.environment!r} is {shown}, when training sees only other values?"
+        if self.split:
+            return f"Can {what} on the test rows of {self.split!r}, for every {self.environment!r}?"
+        return f"Can {what} for every {self.environment!r} of the training?"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The usable rows of a file; ``index`` (N,) holds their positions in it."""
+
+    frame: pd.DataFrame
+    index: Tensor
+    environment: Column
+    kind: Kind
+    notes: tuple[str, ...]
+
+
+def _column(series: pd.Series) -> Column:
+    from holdfast.tables import encode_column
+
+    column = encode_column(series)
+    return Column(torch.from_numpy(column.codes), column.names)
+
+
+def _numbers(series: pd.Series) -> Tensor:
+    from holdfast.tables import parse_numbers
+
+    return torch.from_numpy(parse_numbers(series)).float()
+
+
+def _label(series: pd.Series, kind: Kind) -> tuple[Tensor, tuple[str, ...]]:
+    """Classes (N,) int64 with their names, or targets (N,) float32 and no names."""
+    if kind == "regression":
+        return _numbers(series), ()
+    column = _column(series)
+    return column.codes, column.names
+
+
+def _pooled(column: Column, minimum: int) -> tuple[Column, tuple[str, ...]]:
+    """Environments of fewer rows than ``minimum`` as one called ``rare``, with a note."""
+    sizes = torch.bincount(column.codes[column.codes >= 0], minlength=len(column.names))
+    rare = sizes < minimum
+    if not rare.any():
+        return column, ()
+    if rare.all():
+        mend = "name a coarser column as --environment or lower --min-environment-rows"
+        raise UserError(f"every environment has fewer than {minimum} rows: {mend}")
+    kept = [name for name, small in zip(column.names, rare.tolist(), strict=True) if not small]
+    pooled = "rare" if "rare" not in kept else "rare (pooled)"
+    place = torch.full((len(sizes) + 1,), len(kept))
+    place[:-1][~rare] = torch.arange(len(kept))
+    place[-1] = -1
+    few = f"{count(int(rare.sum()), 'environment')} of fewer than {minimum} rows"
+    note = f"pooled as {pooled!r}: {few}, {count(int(sizes[rare].sum()), 'row')} in all"
+    return Column(place[column.codes], (*kept, pooled)), (note,)
+
+
+def _check_group_names(roles: ColumnRoles) -> None:
+    """Groups are later named as in ``label*color``, where ``label`` and ``environment`` have their own meaning."""
+    for name in roles.group:
+        if "*" in name or name != name.strip():
+            raise UserError(f"group column {name!r} cannot be named in a product: rename it without * and outer spaces")
+        if name in ("label", "environment") and name != getattr(roles, name):
+            raise UserError(f"group column {name!r} would be taken for the {name}: rename it")
+
+
+def _model(kind: Kind, label: Tensor) -> Model:
+    if kind == "classification":
+        return MLP()
+    std = label.double().std(correction=0).item()
+    return Rescaled(model=MLP(), shift=label.double().mean().item(), scale=std or 1.0)
+
+
+def _unseen(classes: tuple[str, ...], label: Tensor) -> tuple[str, ...]:
+    if not classes:
+        return ()
+    absent = (torch.bincount(label, minlength=len(classes)) == 0).nonzero()[:, 0].tolist()
+    return tuple(f"no training row is of class {classes[code]!r}" for code in absent[:10])
