@@ -8,8 +8,9 @@ hashes and documentation all derive from these fields.
 from __future__ import annotations
 
 import dataclasses
-import functools
+import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 T = TypeVar("T")
+
+_CHAIN = r"(?<![\d.][eE])\+|\+(?!\d)"  # not inside a number such as 1e+3
+_ALTERNATIVES = r",(?![^\[]*\])"  # not inside a list such as [1,2]
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,12 @@ class Option:
         """The type in words, as messages show it."""
         return _type_name(self.type)
 
+    @property
+    def classes(self) -> tuple[type, ...]:
+        """The dataclasses whose instances the value may be, options with options of their own; empty for the usual."""
+        parts = typing.get_args(self.type) if _is_union(self.type) else (self.type,)
+        return tuple(part for part in parts if isinstance(part, type) and dataclasses.is_dataclass(part))
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -100,7 +110,6 @@ class Reference:
     options: tuple[tuple[str, str], ...] = ()
 
 
-@functools.cache
 def options_of(cls: type) -> dict[str, Option]:
     """The options of a plug-in class by name, in the order of its fields."""
     hints = typing.get_type_hints(cls, include_extras=True)
@@ -132,12 +141,14 @@ def parse_reference(text: str) -> Reference:
 def parse_alternatives(text: str) -> tuple[tuple[Reference, ...], ...]:
     """Parse a comma-separated list of chains; each chain is a tuple of references joined by ``+``.
 
-    >>> [[part.name for part in chain] for chain in parse_alternatives("erm,erm+dfr")]
+    A sign of an exponent does not chain, and commas inside brackets do not separate.
+
+    >>> [[part.name for part in chain] for chain in parse_alternatives("erm,erm+dfr:penalty=1e+3")]
     [['erm'], ['erm', 'dfr']]
     """
     chains = tuple(
-        tuple(parse_reference(part) for part in _split_chain(alternative))
-        for alternative in text.split(",")
+        tuple(parse_reference(part) for part in re.split(_CHAIN, alternative))
+        for alternative in re.split(_ALTERNATIVES, text)
         if alternative.strip()
     )
     if not chains:
@@ -150,18 +161,16 @@ def instantiate(cls: type[T], given: Mapping[str, Any], *, what: str) -> T:
 
     Args:
         cls: A frozen dataclass.
-        given: Option name, possibly dotted (``optimizer.lr``), to its value; text is converted to the option's type.
+        given: Option name to its value; text is converted to the option's type. An option that is a dataclass takes
+            the name of its class, which brings the defaults of that class, and dotted names: ``optimizer=SGD`` with
+            ``optimizer.lr=0.1``.
         what: How messages call it, such as ``method 'and-mask'``.
 
     Raises:
         UserError: Unknown option, a value of the wrong type, or one out of its valid range.
     """
-    known = options_of(cls)
-    for key in given:
-        if key.partition(".")[0] not in known:
-            raise unknown_name(f"option of {what}", key, known)
     try:
-        instance = _typed(cls, given, what)
+        instance: T = _with_options(cls, given, what)
     except ValueError as error:
         raise UserError(f"{what}: {error}") from None
     _check_ranges(instance, what)
@@ -174,37 +183,16 @@ def describe(instance: Any) -> dict[str, Any]:
 
 
 def changed_options(instance: Any) -> dict[str, Any]:
-    """The options that differ from their defaults, flattened to dotted names, as plain JSON.
+    """The options that differ from their defaults, as plain JSON: what :func:`instantiate` makes it again from.
 
-    Raises nothing; a nested dataclass of another class than the default's appears as ``{"class": …}`` in full.
+    Options of a nested dataclass have dotted names; its class is named where it is not the default's.
     """
-    changed: dict[str, Any] = {}
-    for name, option in options_of(type(instance)).items():
-        value = getattr(instance, name)
-        if value == option.default:
-            continue
-        if dataclasses.is_dataclass(value) and type(value) is type(option.default):
-            default = describe(option.default)
-            changed |= {f"{name}.{key}": item for key, item in describe(value).items() if item != default[key]}
-        else:
-            changed[name] = _plain(value)
-    return changed
+    return _changes(instance, _defaults(type(instance)))
 
 
 def format_reference(name: str, instance: Any) -> str:
     """The shortest text that names this plug-in: its name and the options that differ from the defaults."""
     return ":".join([name, *(f"{key}={_text(value)}" for key, value in changed_options(instance).items())])
-
-
-def _split_chain(text: str) -> list[str]:
-    """Split at ``+``, but not inside a number such as ``1e+3``."""
-    parts: list[str] = []
-    for piece in text.split("+"):
-        if parts and parts[-1][-1:] in "eE" and parts[-1][-2:-1].isdigit() and piece[:1].isdigit():
-            parts[-1] += "+" + piece
-        else:
-            parts.append(piece)
-    return parts
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
@@ -220,52 +208,85 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     return Option(field.name, hint, default, valid, space)
 
 
-def _typed(cls: type[T], given: Mapping[str, Any], what: str) -> T:
-    """Let jsonargparse turn texts into typed values; on refusal say which option and what it takes."""
+def _with_options(start: Any, given: Mapping[str, Any], what: str, prefix: str = "") -> Any:
+    """``start``, a dataclass or an instance of one, with the given options; the others keep its values."""
+    cls = start if isinstance(start, type) else type(start)
+    options = options_of(cls)
+    current = _defaults(cls) if start is cls else {name: getattr(start, name) for name in options}
+    values = {}
+    for name, parts in _by_name(given).items():
+        inner = {key: value for key, value in parts.items() if key}
+        if name not in options or (inner and not options[name].classes):
+            unknown = prefix + ".".join([name, *list(inner)[:1]])
+            raise unknown_name(f"option of {what}", unknown, [prefix + known for known in options])
+        values[name] = _typed(options[name], parts[""], what, prefix) if "" in parts else current[name]
+        if inner:
+            values[name] = _with_options(values[name], inner, what, f"{prefix}{name}.")
+    missing = [name for name, value in {**current, **values}.items() if value is dataclasses.MISSING]
+    if missing:
+        raise UserError(f"{what} needs the option {prefix + missing[0]!r}: write {prefix}{missing[0]}=VALUE")
+    return cls(**{**current, **values})
+
+
+def _by_name(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Dotted options by their first name: ``{"a": 1, "a.b": 2}`` → ``{"a": {"": 1, "b": 2}}``."""
+    grouped: dict[str, dict[str, Any]] = {}
+    for key, value in given.items():
+        name, _, rest = key.partition(".")
+        grouped.setdefault(name, {})[rest] = value
+    return grouped
+
+
+def _typed(option: Option, value: Any, what: str, prefix: str) -> Any:
+    """The value as the option's type: jsonargparse converts text; a dataclass is chosen by its name."""
     import jsonargparse
 
-    options = options_of(cls)
-    for part in (cls, *(type(option.default) for option in options.values())):
-        if dataclasses.is_dataclass(part):  # jsonargparse would look for a base's names in the subclass's module
-            part.__init__.__annotations__ |= {option.name: option.type for option in options_of(part).values()}
-    parser = jsonargparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    parser.add_class_arguments(cls, None)
-    arguments = []
-    for key, value in given.items():
-        arguments.append(f"--{key}={_text(value)}")
-        try:
-            parser.parse_args([arguments[-1]])
-        except (jsonargparse.ArgumentError, SystemExit, TypeError, ValueError):
-            name, _, inner = key.partition(".")
-            if inner and not hasattr(options[name].default, inner):
-                raise unknown_name(f"option of {what}", key, _dotted(options[name])) from None
-            wanted = _dotted_type(options[name], inner)
-            raise UserError(f"{what}: {key}={_text(value)} is not {wanted}") from None
-    parsed = parser.parse_args(arguments)
-    return cls(**vars(parser.instantiate(parsed)))
+    if isinstance(value, option.classes):
+        return value
+    for cls in option.classes:
+        if str(value).lower() == cls.__name__.lower():
+            return _with_options(cls, {}, what, f"{prefix}{option.name}.")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=option.type)
+    try:
+        return parser.parse_args([f"--value={_text(value)}"]).value
+    except (jsonargparse.ArgumentError, SystemExit, TypeError, ValueError):
+        raise UserError(f"{what}: {prefix}{option.name}={_text(value)} is not {option.type_name}") from None
 
 
-def _dotted(option: Option) -> list[str]:
-    if not dataclasses.is_dataclass(option.default):
-        return [option.name]
-    return [f"{option.name}.{key}" for key in options_of(type(option.default))]
+def _defaults(cls: type) -> dict[str, Any]:
+    return {name: option.default for name, option in options_of(cls).items()}
 
 
-def _dotted_type(option: Option, inner: str) -> str:
-    if inner and dataclasses.is_dataclass(option.default):
-        return options_of(type(option.default))[inner].type_name
-    return option.type_name
+def _changes(instance: Any, start: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a dataclass that are not as in ``start``."""
+    changed: dict[str, Any] = {}
+    for name, before in start.items():
+        value = getattr(instance, name)
+        if value == before:
+            continue
+        if not dataclasses.is_dataclass(value):
+            changed[name] = _plain(value)
+        elif type(value) is type(before):
+            changed |= _dotted(name, _changes(value, vars(before)))
+        else:
+            changed |= {name: type(value).__name__, **_dotted(name, _changes(value, _defaults(type(value))))}
+    return changed
 
 
-def _check_ranges(instance: Any, what: str) -> None:
+def _dotted(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}.{key}": value for key, value in changes.items()}
+
+
+def _check_ranges(instance: Any, what: str, prefix: str = "") -> None:
     for name, option in options_of(type(instance)).items():
         value = getattr(instance, name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            _check_ranges(value, what)
+            _check_ranges(value, what, f"{prefix}{name}.")
         elif option.range and any(
             isinstance(item, (int, float)) and item not in option.range for item in _items(value)
         ):
-            raise UserError(f"{what}: {name}={value} is out of range: it must lie in {option.range}")
+            raise UserError(f"{what}: {prefix}{name}={value} is out of range: it must lie in {option.range}")
 
 
 def _items(value: Any) -> tuple[Any, ...]:
@@ -286,13 +307,9 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(_text(item) for item in value) + "]"
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, Mapping):
-        import json
-
-        return json.dumps(value)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value).replace("inf", ".inf").replace("nan", ".nan")  # as YAML writes them
     return str(value)
 
 
@@ -303,8 +320,12 @@ def _type_name(hint: Any) -> str:
     origin = typing.get_origin(hint)
     if origin is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    if origin in (typing.Union, types.UnionType):
+    if _is_union(hint):
         return " or ".join(_type_name(part) for part in typing.get_args(hint))
     if origin in (tuple, list):
         return f"a list of [{_type_name(typing.get_args(hint)[0])}, …]"
     return str(getattr(hint, "__name__", hint))
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
