@@ -40,11 +40,14 @@ class Prediction:
 class Predictor(Protocol):
     """What evaluations see of any model.
 
-    Attributes:
-        module: The network, for white-box evaluations; None where there is none.
+    One that adapts at test time also has ``adapt(stream: Iterable[Dataset]) -> Predictor``, which evaluations of
+    adaptation look for and call once per environment; it works on a copy, and the batches carry no labels.
     """
 
-    module: nn.Module | None
+    @property
+    def module(self) -> nn.Module | None:
+        """The network, for white-box evaluations; None where there is none."""
+        ...
 
     def predict(self, rows: Dataset) -> Prediction:
         """Predict these rows; labels and columns are not looked at."""
