@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -314,12 +314,19 @@ def _restricted(data: Dataset, needs: Needs) -> Dataset:
 
 def _check_disjoint(splits: Sequence[Split]) -> None:
     """No row and no unit may have two roles."""
-    seen: dict[Any, str] = {}
-    for split in splits:
-        ids = {("row", i) for i in split.data.index.tolist()}
-        if split.data.unit is not None:
-            ids |= {("unit", u) for u in split.data.unit.tolist()}
-        for i in ids:
-            other = seen.setdefault(i, split.role)
-            if other != split.role:
-                raise ValueError(f"{i[0]} {i[1]} is in role {other!r} and in role {split.role!r}")
+    _check_one_role("row", [(split.role, split.data.index) for split in splits])
+    _check_one_role("unit", [(split.role, split.data.unit) for split in splits if split.data.unit is not None])
+
+
+def _check_one_role(what: str, members: Sequence[tuple[Role, Tensor]]) -> None:
+    """Sorted by id, equal ids are neighbours: these must have one role."""
+    if not members:
+        return
+    roles = [role for role, _ in members]
+    ids, order = torch.cat([codes for _, codes in members]).sort()
+    role = torch.cat([torch.full_like(codes, roles.index(role)) for role, codes in members])[order]
+    clashes = ((ids[1:] == ids[:-1]) & (role[1:] != role[:-1])).nonzero()[:, 0]
+    if len(clashes):
+        first = int(clashes[0])
+        one, other = sorted((roles[int(role[first])], roles[int(role[first + 1])]))
+        raise ValueError(f"{what} {int(ids[first])} is in role {one!r} and in role {other!r}")

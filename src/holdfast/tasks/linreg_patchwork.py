@@ -54,6 +54,8 @@ class LinregPatchwork(Task):
             kind="regression",
             splits=(train, test) if len(test.data) else (train,),
             model=Linear(bias=False, init_scale=0.1),
+            steps=1000,
+            batch_size=4,
             question="Is 1 predicted from the feature that all rows share, so that rows left out are right as well?",
             stable="the last feature, 0.3 in every row",
             shortcut="a feature of each row's own, ten times as large",

@@ -80,6 +80,8 @@ class SpiralsShortcuts(Task):
             kind="classification",
             splits=tuple(splits),
             model=MLP(hidden=(256, 256, 256), activation="leaky-relu"),
+            steps=600,
+            batch_size=256 * self.environments,
             classes=("0", "1"),
             question="Which spiral is it, where the shortcuts of the training environments no longer tell?",
             stable="two interleaved spirals in the first two inputs",

@@ -95,7 +95,7 @@ class TableFile(Task):
             y=label,
             environment=rows.environment,
             attributes={name: _column(rows.frame[name]) for name in self.group},
-            unit=None if self.unit is None else _column(rows.frame[self.unit]).codes,
+            unit=None if rows.unit is None else rows.unit.codes,
             weight=None if self.weight is None else _numbers(rows.frame[self.weight]),
             index=rows.index,
         )
@@ -149,7 +149,8 @@ class TableFile(Task):
             notes.append(f"left out, without an environment: {count(len(frame) - len(known), 'row')}")
             frame = frame.iloc[known.numpy()]
         kind = infer_kind(frame[self.label]) if self.kind == "auto" else self.kind
-        return _Rows(frame, known, environment.take(known), kind, (*notes, *pooling))
+        unit = None if self.unit is None else _numbered(frame[self.unit])
+        return _Rows(frame, known, environment.take(known), unit, kind, (*notes, *pooling))
 
     def _roles(self) -> ColumnRoles:
         from holdfast.tables import ColumnRoles
@@ -162,9 +163,8 @@ class TableFile(Task):
         return ColumnRoles(self.label, self.environment, self.group, self.unit, self.weight, self.split)
 
     def _parts(self, rows: _Rows, label: Tensor, classes: tuple[str, ...]) -> Parts:
-        unit = None if self.unit is None else _column(rows.frame[self.unit])
         if self.split:
-            return parts_by_column(_column(rows.frame[self.split]), rows.environment.codes, unit)
+            return parts_by_column(_column(rows.frame[self.split]), rows.environment.codes, rows.unit)
         held_out = torch.tensor([name in self._held_out_names() for name in rows.environment.names])
         for name in self._held_out_names():
             if name not in rows.environment.names:
@@ -173,7 +173,7 @@ class TableFile(Task):
         return parts_by_environment(
             held_out[rows.environment.codes],
             strata,
-            None if unit is None else unit.codes,
+            None if rows.unit is None else rows.unit.codes,
             torch_rng(self.data_seed, self.name, "splits"),
         )
 
@@ -211,6 +211,7 @@ class _Rows:
     frame: pd.DataFrame
     index: Tensor
     environment: Column
+    unit: Column | None
     kind: Kind
     notes: tuple[str, ...]
 
@@ -219,13 +220,21 @@ def _column(series: pd.Series) -> Column:
     from holdfast.tables import encode_column
 
     column = encode_column(series)
-    return Column(torch.from_numpy(column.codes), column.names)
+    return Column(torch.tensor(column.codes), column.names)
+
+
+def _numbered(series: pd.Series) -> Column:
+    """Codes in order of appearance: fast where nearly every row has a value of its own."""
+    import pandas as pd
+
+    codes, names = pd.factorize(series)
+    return Column(torch.tensor(codes, dtype=torch.int64), tuple(map(str, names.tolist())))
 
 
 def _numbers(series: pd.Series) -> Tensor:
     from holdfast.tables import parse_numbers
 
-    return torch.from_numpy(parse_numbers(series)).float()
+    return torch.tensor(parse_numbers(series), dtype=torch.float32)
 
 
 def _label(series: pd.Series, kind: Kind) -> tuple[Tensor, tuple[str, ...]]:

@@ -83,7 +83,8 @@ def parts_by_environment(held_out: Tensor, strata: Tensor, unit: Tensor | None, 
     dealt = _deal(strata[rest], None if unit is None else unit[rest], rng)
     parts = [Part(name, role, rest[dealt == code]) for code, (name, (role, _)) in enumerate(_SHARES.items())]
     if not len(parts[0].rows):
-        raise UserError("no row is left to train on: hold out fewer environments")
+        why = "" if unit is None else ", as units in held-out environments are not trained on"
+        raise UserError(f"no row is left to train on{why}: hold out fewer environments")
     empty = [part.name for part in parts if not len(part.rows)]
     if empty:
         notes.append(f"too few rows or units for {', '.join(empty)}: there is none")
