@@ -47,11 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _fail("the disk is full: free some space; the same command goes on, nothing finished is lost", 1)
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            return _fail(f"may not write or read {error.filename}: name another folder with --output", 2)
-        raise
+        return _fail_on_disk(error)
     except MemoryError:
         return _fail("out of memory: use a smaller --batch-size or fewer rows", 1)
 
@@ -209,6 +205,15 @@ def _show_warnings_in_one_line() -> None:
     warnings.simplefilter("ignore")
     warnings.filterwarnings("once", module=r"holdfast(\.|$)")
     warnings.showwarning = show
+
+
+def _fail_on_disk(error: OSError) -> int:
+    """A full disk or a forbidden folder in one line; anything else is a bug and stays a traceback."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _fail("the disk is full: free some space; the same command goes on, nothing finished is lost", 1)
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+        return _fail(f"cannot write {error.filename}: name another folder with --output", 2)
+    raise error
 
 
 def _fail(message: str, code: int) -> int:

@@ -12,7 +12,7 @@ from holdfast.core.options import parse_alternatives
 from holdfast.core.registry import create, plugins
 from holdfast.core.task import Model, Task
 from holdfast.experiments.grid import Chain, Grid, load_folds
-from holdfast.experiments.spec import Numerics
+from holdfast.experiments.numerics import Numerics
 from holdfast.training import Budget, SelectionRule
 
 TABLE_OPTIONS = (

@@ -39,6 +39,18 @@ class Column:
         """The same column for some rows."""
         return dataclasses.replace(self, codes=self.codes[rows])
 
+    def present(self) -> list[int]:
+        """The codes that occur, ascending, without unknown."""
+        return [code for code, count in enumerate(self._tally()) if count]
+
+    def counts(self) -> list[int]:
+        """How many rows each of :meth:`present` has."""
+        return [count for count in self._tally() if count]
+
+    def _tally(self) -> list[int]:
+        counts: list[int] = torch.bincount(self.codes[self.codes >= 0], minlength=len(self.names)).tolist()
+        return counts
+
     @staticmethod
     def constant(length: int, name: str = "all") -> Column:
         """One value everywhere: the column of data that has no environments."""
@@ -107,7 +119,7 @@ class Dataset:
         attributes: Other columns by name (group columns among them).
         unit: (N,) int64 codes of rows that belong together, or None when every row is its own unit.
         weight: (N,) non-negative float weights, or None.
-        index: (N,) int64 row ids.
+        index: (N,) int64 row ids; 0 … N−1 where none are given.
     """
 
     x: Inputs
@@ -116,11 +128,11 @@ class Dataset:
     attributes: Mapping[str, Column] = field(default_factory=dict)
     unit: Tensor | None = None
     weight: Tensor | None = None
-    index: Tensor = field(default=None)  # type: ignore[assignment]  # made in __post_init__
+    index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __post_init__(self) -> None:
         n = len(self.environment)
-        if self.index is None:
+        if len(self.index) == 0:
             object.__setattr__(self, "index", torch.arange(n))
         for name, length in self._lengths():
             if length != n:

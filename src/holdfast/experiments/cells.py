@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from holdfast.core.ledger import Ledger
 from holdfast.core.method import Method
 from holdfast.core.predictors import EstimatorPredictor, ModulePredictor
 from holdfast.core.task import Split, TaskData, TrainingView, training_view
+from holdfast.experiments.numerics import limited
 from holdfast.experiments.provenance import provenance
-from holdfast.experiments.spec import CellSpec, Numerics
+from holdfast.experiments.spec import CellSpec
 from holdfast.experiments.store import Cell, CellFiles, CellStore
 from holdfast.training import Fit, FolderStore, Record, SelectionRule, Trainer
 from holdfast.training.records import record
@@ -81,47 +81,48 @@ def selected_step(cell: Cell, rule: SelectionRule) -> int | None:
     return rule.choose([r for r in records if rule.role is None or r.role == rule.role])
 
 
-@contextlib.contextmanager
-def limited(numerics: Numerics) -> Iterator[None]:
-    """Run a block with this many threads in torch and in the linear-algebra libraries."""
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(numerics.threads)
-    try:
-        with threadpool_limits(numerics.threads):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _make(
     spec: CellSpec, data: TaskData, store: CellStore, base: nn.Module | None, report_progress: Progress | None
 ) -> Cell:
-    method, folder, ledger = spec.chain[-1], store.partial(spec), Ledger()
+    folder, ledger = store.partial(spec), Ledger()
     history: list[Mapping[str, Any]] = []
     model: Any = base
-    for phase in range(data.phases):
-        stages = folder / "stages" / f"phase-{phase}"
-        trainer = _trainer(spec, stages, report_progress)
-        view = _view(method, data, spec, trainer.ledger, phase)
-        with trainer.randomness(f"phase {phase}"):
-            model = method.fit(view, trainer, model)
+    for phase in range(data.phases - 1):
+        model, trainer = _train_phase(spec, data, folder, model, phase, report_progress)
+        _keep_phase(folder, phase, model)
         ledger.add(trainer.ledger)
-        history += [
-            {"phase": phase, "stage": name, **line} for name, fit in trainer.fits.items() for line in fit.history
-        ]
-        if phase + 1 < data.phases:
-            _keep_phase(folder, phase, model)
+        history += _history(trainer, phase)
+    last = data.phases - 1
+    model, trainer = _train_phase(spec, data, folder, model, last, report_progress)
+    ledger.add(trainer.ledger)
+    history += _history(trainer, last)
     stage, fit = _candidates(model, trainer)
     records = _records(data, model, fit)
     if fit is not None:
-        _keep_checkpoints(stages / stage, folder / "checkpoints", fit)
+        _keep_checkpoints(_stages(folder, last) / stage, folder / "checkpoints", fit)
     state = model.state_dict() if isinstance(model, nn.Module) else model
     names = {"task": spec.task.reference, "fold": spec.fold, "method": spec.label}
     cell = store.finish(spec, CellFiles(state, records, history, ledger.as_dict(), {**provenance(), **names}))
     shutil.rmtree(cell.folder / "stages", ignore_errors=True)
     return cell
+
+
+def _train_phase(
+    spec: CellSpec, data: TaskData, folder: Path, model: Any, phase: int, report_progress: Progress | None
+) -> tuple[Any, Trainer]:
+    """Let the last method of the chain train or repair in one phase; its finished stages are not run again."""
+    method, trainer = spec.chain[-1], _trainer(spec, _stages(folder, phase), report_progress)
+    view = _view(method, data, spec, trainer.ledger, phase)
+    with trainer.randomness(f"phase {phase}"):
+        return method.fit(view, trainer, model), trainer
+
+
+def _history(trainer: Trainer, phase: int) -> list[Mapping[str, Any]]:
+    return [{"phase": phase, "stage": name, **line} for name, fit in trainer.fits.items() for line in fit.history]
+
+
+def _stages(folder: Path, phase: int) -> Path:
+    return folder / "stages" / f"phase-{phase}"
 
 
 def _trainer(spec: CellSpec, folder: Path, report_progress: Progress | None) -> Trainer:

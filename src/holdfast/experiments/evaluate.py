@@ -13,7 +13,8 @@ from holdfast.core.evaluation import Evaluation, Predictor, Result
 from holdfast.core.predictors import cached
 from holdfast.core.seeds import numpy_rng
 from holdfast.core.task import Split, TaskData
-from holdfast.experiments.cells import build_module, limited, predictor_of, selected_step
+from holdfast.experiments.cells import build_module, predictor_of, selected_step
+from holdfast.experiments.numerics import limited
 from holdfast.experiments.results import HEADLINE, CellResult, RowScores
 from holdfast.experiments.spec import CellSpec, hash_of
 from holdfast.experiments.store import Cell, CellStore
@@ -108,10 +109,8 @@ class _Work:
     def _evaluate(self, evaluation: Evaluation, phase: int, key: str) -> Result:
         rng = numpy_rng(self.spec.seed, "evaluation", key, phase)
         result = evaluation.evaluate(self._predictor(phase), self.data, rng)
-        stamp = {"phase": phase, "selection": self.spec.rule.reference}
-        return dataclasses.replace(
-            result, measurements=tuple(dataclasses.replace(m, **stamp) for m in result.measurements)
-        )
+        stamped = [dataclasses.replace(m, phase=phase, selection=self.spec.rule.reference) for m in result.measurements]
+        return dataclasses.replace(result, measurements=tuple(stamped))
 
     def _predictor(self, phase: int) -> Predictor:
         if phase not in self._predictors:

@@ -11,7 +11,8 @@ from holdfast.core.method import Method
 from holdfast.core.task import Model, Task, TaskData, check_needs
 from holdfast.experiments.cells import finish_cell
 from holdfast.experiments.evaluate import Evaluated, evaluate_cell
-from holdfast.experiments.spec import CellSpec, Numerics
+from holdfast.experiments.numerics import Numerics
+from holdfast.experiments.spec import CellSpec
 from holdfast.experiments.store import CellStore
 from holdfast.training import Budget, SelectionRule
 
@@ -59,6 +60,11 @@ class Grid:
     def __post_init__(self) -> None:
         if not self.seeds:
             raise UserError("no seeds: --seeds takes a number of at least 1")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The chains as typed."""
+        return tuple("+".join(method.reference for method in chain) for chain in self.chains)
 
     def specs(self) -> Iterator[tuple[Fold, CellSpec]]:
         """Every cell, fold by fold, method by method, seed by seed."""

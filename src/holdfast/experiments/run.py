@@ -46,7 +46,13 @@ class RunRecord:
 
 
 def run_grid(
-    grid: Grid, root: Path, evaluations: Sequence[Evaluation], *, command: str, report_progress: Progress | None = None
+    grid: Grid,
+    root: Path,
+    evaluations: Sequence[Evaluation],
+    *,
+    command: str,
+    trials: Mapping[str, int] | None = None,
+    report_progress: Progress | None = None,
 ) -> Path:
     """Make a grid below a root folder and keep the run; returns the run's folder.
 
@@ -55,13 +61,15 @@ def run_grid(
         root: Holds ``cells/`` and one folder per run.
         evaluations: What to measure.
         command: The command line that makes it again.
+        trials: Settings tried for each method; one each by default.
         report_progress: Called with the cell, the stage and the part of it that is done.
     """
     cells = run_inline(grid, CellStore(root / "cells"), evaluations, report_progress)
     record = RunRecord(
         command=command,
         task=summary_of(grid.folds, grid.batch_size),
-        methods=tuple("+".join(m.reference for m in chain) for chain in grid.chains),
+        methods=grid.labels,
+        trials=trials or dict.fromkeys(grid.labels, 1),
         rule=grid.rule.reference,
         rule_oracle=grid.rule.oracle,
         cells=cells,
@@ -103,7 +111,7 @@ def read_run(folder: Path) -> RunResult:
         cells=tuple(read_result(store, Evaluated(**cell)) for cell in content["cells"]),
         rule=content["rule"],
         rule_oracle=content["rule_oracle"],
-        trials=content["trials"] or dict.fromkeys(content["methods"], 1),
+        trials=content["trials"],
         warnings=tuple(content["warnings"]),
     )
 
@@ -120,7 +128,7 @@ def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSumm
             f"every environment is held out in turn, in {len(folds)} folds: {held_out}",
             f"the sizes of the splits are those of the fold that holds out {folds[0].name}",
         )
-    environments = len(first.with_role("train")[0].data.environment.codes.unique())
+    environments = len(first.with_role("train")[0].data.environment.present())
     seen = min(environments, MAX_ENVIRONMENTS)
     each = max(1, (batch_size or first.batch_size) // seen)
     return TaskSummary(
@@ -150,7 +158,7 @@ def _warnings(grid: Grid) -> tuple[str, ...]:
             int(count)
             for fold in grid.folds
             for split in fold.data.with_role("test")
-            for count in split.data.environment.codes.unique(return_counts=True)[1]
+            for count in split.data.environment.counts()
         ),
         default=math.inf,
     )

@@ -10,23 +10,8 @@ from typing import Any
 
 from holdfast.core.method import Method
 from holdfast.core.task import Model, Task
+from holdfast.experiments.numerics import Numerics
 from holdfast.training import Budget, SelectionRule
-from holdfast.training.trainer import Precision
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """What may change the last bits of a number.
-
-    Attributes:
-        threads: Of torch and of the linear-algebra libraries.
-        device: As Lightning Fabric names accelerators.
-        precision: Of the forward pass.
-    """
-
-    threads: int = 1
-    device: str = "cpu"
-    precision: Precision = "32-true"
 
 
 @dataclass(frozen=True)

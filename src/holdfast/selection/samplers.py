@@ -108,11 +108,11 @@ class EnvironmentSampler(BlockSampler):
         return shuffled[self._starts[chosen][..., None] + within].flatten(1)
 
     def _block_length(self) -> int:
-        """Steps that show the largest environment about once, within bounds on memory."""
+        """Steps that show the largest environment about once, but at least 64, within bounds on memory."""
         uses = self._environments / self._per_step
         epoch = math.ceil(int(self._counts.max()) / self.rows_each * uses)
         widest = max(self._environments, self._per_step * self.rows_each)
-        return max(1, min(epoch, _BLOCK_ENTRIES // widest))
+        return max(1, min(max(epoch, 64), _BLOCK_ENTRIES // widest))
 
     def _shuffle(self) -> Tensor:
         """(N,) row positions, environment after environment, each in random order."""

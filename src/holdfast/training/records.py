@@ -66,11 +66,8 @@ def record(
         return Record(step, split, role, environment, group, score, loss, int(rows.sum()))
 
     records = [one(torch.ones(len(data), dtype=torch.bool, device=scores.device), None, None)]
-    for code in data.environment.codes.unique().tolist():
-        if code >= 0:
-            records.append(one(data.environment.codes == code, data.environment.names[code], None))
-    for code in groups.codes.unique().tolist() if groups else []:
-        if code >= 0:
-            assert groups is not None
-            records.append(one(groups.codes == code, None, groups.names[code]))
+    for code in data.environment.present():
+        records.append(one(data.environment.codes == code, data.environment.names[code], None))
+    if groups is not None:
+        records += [one(groups.codes == code, None, groups.names[code]) for code in groups.present()]
     return records

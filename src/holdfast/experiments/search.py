@@ -1,0 +1,110 @@
+"""Random search over the options that methods annotate with a search distribution."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.core.errors import HoldfastError, UserError
+from holdfast.core.method import Method
+from holdfast.core.options import options_of
+from holdfast.core.seeds import numpy_rng
+from holdfast.experiments.cells import FINAL, finish_cell
+from holdfast.experiments.grid import Chain, Grid
+from holdfast.experiments.spec import CellSpec
+from holdfast.experiments.store import CellStore
+from holdfast.training import SelectionRule
+from holdfast.training.records import Record
+
+Progress = Callable[[CellSpec, str, float], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of a method and how good the selection rule finds it; None where training failed."""
+
+    chain: Chain
+    merit: float | None
+
+
+def sampled(chain: Chain, trial: int, seed: int = 0) -> Chain:
+    """The setting of a trial: the chain as given for trial 0, otherwise every annotated option drawn afresh.
+
+    Each option has its own random stream, so that adding an option to a method changes no other.
+    """
+    if trial == 0:
+        return chain
+    return tuple(_drawn(method, place, trial, seed) for place, method in enumerate(chain))
+
+
+def search(grid: Grid, trials: int, store: CellStore, report_progress: Progress | None = None) -> list[list[Trial]]:
+    """Train every trial of every method on the grid's first seed; returns the trials by method.
+
+    Args:
+        grid: Its chains are searched around, its rule says how good a trial is.
+        trials: Settings per method, the given one first.
+        store: Where cells are.
+        report_progress: Called with the cell, the stage and the part of it that is done.
+    """
+    if grid.rule.role is None:
+        raise UserError(f"a search cannot choose by rule {grid.rule.name!r}: use --select validation")
+    grid.check()
+    tell = report_progress or (lambda spec, stage, part: None)
+    found = []
+    for chain in grid.chains:
+        settings = list(dict.fromkeys(sampled(chain, trial) for trial in range(trials)))
+        found.append([Trial(setting, _merit(grid, setting, store, tell)) for setting in settings])
+    return found
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """The trial of highest merit, the first of equals.
+
+    Raises:
+        HoldfastError: All failed.
+    """
+    done = [trial for trial in trials if trial.merit is not None]
+    if not done:
+        raise HoldfastError(f"all {len(trials)} trials of {trials[0].chain[-1].name} failed: see the warnings")
+    return max(done, key=lambda trial: trial.merit if trial.merit is not None else float("-inf"))
+
+
+def _merit(grid: Grid, chain: Chain, store: CellStore, tell: Progress) -> float | None:
+    """Mean over folds of the merit of the selected checkpoint; None, with a warning, where training failed."""
+    one = dataclasses.replace(grid, chains=(chain,), seeds=grid.seeds[:1])
+    merits = []
+    for fold, spec in one.specs():
+        try:
+            cell = finish_cell(spec, fold.data, store, lambda stage, part, spec=spec: tell(spec, stage, part))  # type: ignore[misc]
+        except HoldfastError as error:
+            warnings.warn(f"trial {spec.label} failed: {error}", stacklevel=2)
+            return None
+        merits.append(merit_of(grid.rule, cell.records))
+        tell(spec, "done", 1.0)
+    return statistics.fmean(merits)
+
+
+def merit_of(rule: SelectionRule, records: Sequence[Record]) -> float:
+    """The score of the checkpoint that a rule selects, as the rule sees it."""
+    seen = [r for r in records if r.role == rule.role]
+    step = FINAL if all(r.step == FINAL for r in seen) else rule.choose(seen)
+    return rule.merit([r for r in seen if r.step == step])[0]
+
+
+def _drawn(method: Method, place: int, trial: int, seed: int) -> Method:
+    return _replaced(method, ("search", method.name, place, trial), seed)
+
+
+def _replaced(instance: Any, names: tuple[str | int, ...], seed: int) -> Any:
+    changes: dict[str, Any] = {}
+    for name, option in options_of(type(instance)).items():
+        value = getattr(instance, name)
+        if option.space is not None:
+            changes[name] = option.space.sample(numpy_rng(seed, *names, name))
+        elif dataclasses.is_dataclass(value):
+            changes[name] = _replaced(value, (*names, name), seed)
+    return dataclasses.replace(instance, **changes)
