@@ -34,5 +34,7 @@ class AndMask(Method):
     optimizer: Optimizer = Adam(lr=1e-3, weight_decay=1e-3)
 
     def fit(self, view: TrainingView, trainer: Trainer, model: nn.Module | None = None) -> nn.Module:
-        step = GradientStep(aggregator=gradients.AndMask(self.threshold, rescale=self.rescale), optimizer=self.optimizer)
+        step = GradientStep(
+            aggregator=gradients.AndMask(self.threshold, rescale=self.rescale), optimizer=self.optimizer
+        )
         return trainer.fit(trainer.build(self, view, model), view, step).model
