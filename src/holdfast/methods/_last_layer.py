@@ -8,26 +8,26 @@ from torch import Tensor, nn
 
 from holdfast.core.data import Dataset
 from holdfast.core.errors import UserError
+from holdfast.core.predictors import forward
 from holdfast.core.taps import tapped_input
 from holdfast.methods._heads import Array, Head
-from holdfast.training.records import forward
 
 
-def inputs_of(layer: nn.Module, network: nn.Module, data: Dataset) -> Array:
+def inputs_of(layer: nn.Linear, network: nn.Module, data: Dataset) -> Array:
     """(N, F) what goes into a layer.
 
     Raises:
         UserError: It is not one vector per row.
     """
     with tapped_input(layer) as inputs:
-        forward(network, data)
+        forward(network, data, layer.weight.device)
     features = torch.cat(inputs)
     if features.ndim != 2:
         raise UserError(f"the last layer takes inputs of shape {tuple(features.shape[1:])} per row: dfr refits vectors")
     return np.asarray(features.double().cpu().numpy())
 
 
-def line_after(layer: nn.Module, network: nn.Module, row: Dataset) -> tuple[float, float]:
+def line_after(layer: nn.Linear, network: nn.Module, row: Dataset) -> tuple[float, float]:
     """Shift and slope of what a network does to the output of its last layer, probed with one row.
 
     Raises:
@@ -37,7 +37,7 @@ def line_after(layer: nn.Module, network: nn.Module, row: Dataset) -> tuple[floa
     def outputs(value: float) -> Tensor:
         handle = layer.register_forward_hook(lambda module, arguments, output: torch.full_like(output, value))
         try:
-            return forward(network, row).double()
+            return forward(network, row, layer.weight.device).double()
         finally:
             handle.remove()
 

@@ -57,14 +57,14 @@ class DFR(Method):
             raise UserError("dfr repairs a model that another method has trained: write erm+dfr")
         network = self.build(view, base=model).to(trainer.device, trainer.dtype)
         layer = last_linear(network)
-        data = trainer.place(_known(view.role("holdout").grouped_by(self.groups)))
+        data = _known(view.role("holdout").grouped_by(self.groups)).to("cpu", trainer.dtype)
         features = inputs_of(layer, network, data)
         mean, scale = _moments(features, centred=layer.bias is not None)
         rows = _Rows(
             x=(features - mean) / scale,
             y=_targets_of(layer, network, data, view.kind == "regression"),
-            groups=data.environment.codes.cpu().numpy(),
-            weight=np.ones(len(data)) if data.weight is None else data.weight.cpu().numpy() / float(data.weight.mean()),
+            groups=data.environment.codes.numpy(),
+            weight=np.ones(len(data)) if data.weight is None else (data.weight / data.weight.mean()).double().numpy(),
             outputs=view.outputs,
             intercept=layer.bias is not None,
         )
@@ -131,22 +131,25 @@ class _Rows:
 
 
 def _known(data: Dataset) -> Dataset:
-    known = torch.nonzero(data.environment.codes >= 0).squeeze(1)
-    if len(known) < 2:
+    """The rows of known group and positive weight."""
+    known = data.environment.codes >= 0
+    if data.weight is not None:
+        known &= data.weight > 0
+    if int(known.sum()) < 2:
         raise UserError("dfr needs at least two holdout rows of known group")
-    return data.take(known)
+    return data.take(torch.nonzero(known).squeeze(1))
 
 
 def _moments(x: Array, *, centred: bool) -> tuple[Array, Array]:
     """Mean and standard deviation of each feature: 0 where the head could not undo a shift, 1 for constants."""
     scale = x.std(axis=0)
-    return x.mean(axis=0) * centred, np.where(scale > 0, scale, 1.0)
+    return x.mean(axis=0) * centred, np.where(scale > 1e-8 * np.abs(x).max(axis=0), scale, 1.0)
 
 
-def _targets_of(layer: nn.Module, network: nn.Module, data: Dataset, numbers: bool) -> np.ndarray:
+def _targets_of(layer: nn.Linear, network: nn.Module, data: Dataset, numbers: bool) -> np.ndarray:
     """(N,) what the head should put out: labels, with the fixed line after the head undone where they are numbers."""
     shift, slope = line_after(layer, network, data.take(torch.arange(1)))
     if not numbers and (shift, slope) != (0, 1):
         raise UserError("the network's last linear layer does not give its outputs: dfr cannot refit it")
     y = (data.labels.double() - shift) / slope if numbers else data.labels
-    return np.asarray(y.cpu().numpy())
+    return np.asarray(y.numpy())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from holdfast.core.data import Column, Dataset
 from holdfast.core.task import Kind, Role
@@ -34,19 +33,6 @@ class Record:
     score: float
     loss: float
     n: int
-
-
-def forward(model: nn.Module, data: Dataset, batch_size: int = 4096) -> torch.Tensor:
-    """Outputs (N, K) of a model in evaluation mode, without gradients, in batches; its mode is restored."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            starts = range(0, len(data), batch_size)
-            parts = [model(data.batch(slice(start, start + batch_size)).x) for start in starts]
-    finally:
-        model.train(was_training)
-    return torch.cat(parts)
 
 
 def record(

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.ledger import Ledger
+from holdfast.core.predictors import forward
 from holdfast.core.seeds import numpy_rng, seed_for, torch_rng
 from holdfast.core.task import TrainingView
 from holdfast.selection import EnvironmentSampler, Rows, Source
 from holdfast.training.budget import Budget
-from holdfast.training.records import Record, forward, record
+from holdfast.training.records import Record, record
 from holdfast.training.rules import SelectionRule
 from holdfast.training.stages import LogSchedule, MemoryStore, StageStore
 from holdfast.training.step import Step
@@ -216,11 +217,11 @@ class Trainer:
         return Fit(models, loop.done, tuple(loop.kept), tuple(loop.history), chosen, loop.load, records)
 
     def _records(self, loop: _Loop, model: nn.Module, view: TrainingView) -> tuple[Record, ...]:
-        data = self.place(view.role("selection"))
+        data = view.role("selection").to("cpu", self.dtype)
         records: list[Record] = []
         for step in loop.kept:
             model.load_state_dict(loop.load(step)["model"])
-            records += record(step, forward(model, data), "selection", "selection", data, view.kind)
+            records += record(step, forward(model, data, self.device), "selection", "selection", data, view.kind)
         return tuple(records)
 
 
