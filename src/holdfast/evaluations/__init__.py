@@ -1,1 +1,4 @@
 """One file per evaluation."""
+
+DEFAULT = ("performance", "worst-group", "shift-drop", "confusion", "calibration")
+"""References of the evaluations of a run that names none; each is made where its ``kinds`` hold the task's."""
