@@ -117,7 +117,7 @@ class Dataset:
         y: (N,) int64 classes or (N,) float targets, or None.
         environment: The environment column of the run.
         attributes: Other columns by name (group columns among them).
-        unit: (N,) int64 codes of rows that belong together, or None when every row is its own unit.
+        unit: (N,) int64 codes of rows that belong together, −1 unknown; None when every row is its own unit.
         weight: (N,) non-negative float weights, or None.
         index: (N,) int64 row ids; 0 … N−1 where none are given.
     """

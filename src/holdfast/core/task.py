@@ -289,6 +289,8 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
         x = torch.cat([part.x for part in parts])  # type: ignore[misc]
 
     def column(get: Callable[[Dataset], Column]) -> Column:
+        if any(get(part).names != get(first).names for part in parts):
+            raise ValueError("a column has other names in another split: the same code would mean two things")
         return dataclasses.replace(get(first), codes=torch.cat([get(part).codes for part in parts]))
 
     def optional(get: Callable[[Dataset], Tensor | None]) -> Tensor | None:
@@ -315,7 +317,8 @@ def _restricted(data: Dataset, needs: Needs) -> Dataset:
 def _check_disjoint(splits: Sequence[Split]) -> None:
     """No row and no unit may have two roles."""
     _check_one_role("row", [(split.role, split.data.index) for split in splits])
-    _check_one_role("unit", [(split.role, split.data.unit) for split in splits if split.data.unit is not None])
+    units = [(split.role, split.data.unit) for split in splits if split.data.unit is not None]
+    _check_one_role("unit", [(role, unit[unit >= 0]) for role, unit in units])
 
 
 def _check_one_role(what: str, members: Sequence[tuple[Role, Tensor]]) -> None:
