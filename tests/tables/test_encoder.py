@@ -75,6 +75,7 @@ def test_categories() -> None:
 
 def test_what_training_never_saw_is_zeros() -> None:
     assert encode_one(["a", "b"] * 5, ["a", "new", None]) == [[1, 0], [0, 0], [0, 0]]
+    assert encode_one(["a", "b", None] * 5, ["a", "new", None]) == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_the_most_frequent_levels_are_kept_in_natural_order() -> None:

@@ -129,11 +129,9 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), PLAIN)
 
 
-def test_the_folder_names_of_a_path_are_no_columns(tmp_path: Path) -> None:
-    folder = tmp_path / "site=7"
-    folder.mkdir()
-    PLAIN.to_parquet(folder / "t.parquet")
-    pd.testing.assert_frame_equal(read_table(folder / "t.parquet"), PLAIN)
+def test_a_late_value_of_another_type_makes_one_column_of_text(tmp_path: Path) -> None:
+    frame = read_table(written(tmp_path, "a,b\n" + "1,2\n" * 300_000 + "x,3\n"))
+    assert set(frame["a"]) == {"1", "x"}
 
 
 def test_folder_with_hub_names_gets_a_split_column(tmp_path: Path) -> None:
@@ -184,7 +182,8 @@ BAD = {
     "blank": (b" \n\t\n", "is empty"),
     "mark-only": (b"\xef\xbb\xbf", "is empty"),
     "header-only": (b"a,b\n", "no rows"),
-    "one-column": (b"hello\nworld\n", "separate columns by"),
+    "one-column": (b"hello\nworld\n", "names no two columns; separate names by"),
+    "nameless": (b",\n1,2\n", "names no two columns"),
     "json": (json.dumps([{"a": 1}]).encode(), "but JSON"),
     "json-lines": (b'{"a": 1}\n{"a": 2}\n', "but JSON"),
     "web-page": (b"<!DOCTYPE html><html></html>", "a web page"),
@@ -196,7 +195,8 @@ BAD = {
     "repeated-name": (b"a,b,a\n1,2,3\n", "more than one column named 'a' (columns 1 and 3): rename"),
     "repeated-after-strip": (b"a ,b, a\n1,2,3\n", "more than one column named 'a'"),
     "long-row": (b"a,b\n1,2\n3,4,5\n", "line 3 has 3 fields where the header has 2; quote"),
-    "short-header": (b"a,b\n1,2,3\n", "names 2 columns but its first row has 3 fields"),
+    "short-header": (b"a,b\n1,2,3\n", "more fields than the header has names; name every column"),
+    "late-extra-field": (b"a,b\n1,2,\n3,4,5\n", "more fields than the header has names"),
     "open-quote": (b'a,b\n1,"x\n', "never closed"),
     "parquet-stub": (b"PAR1PAR1", "truncated or damaged"),
 }

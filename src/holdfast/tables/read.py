@@ -7,6 +7,7 @@ import contextlib
 import csv
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import pandas as pd
 from holdfast.core.errors import UserError, unknown_name
 
 _PARQUET_SUFFIXES = (".parquet", ".pq")
-_SUFFIXES = (".csv", ".tsv", ".txt", *_PARQUET_SUFFIXES)
+_SUFFIXES = (".csv", ".tsv", *_PARQUET_SUFFIXES)
 _DELIMITERS = ",;\t"
 _SNIFFED_ROWS = 100
 _PARQUET_MAGIC = b"PAR1"
@@ -123,11 +124,9 @@ def _read_parquet(file: Path) -> pd.DataFrame:
         with parquet.ParquetFile(file) as opened:
             _check_names(file, opened.schema_arrow.names)
             table = opened.read()
-        decimals = [
-            field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field for field in table.schema
-        ]
+        fields = [field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field for field in table.schema]
         # Types are in Parquet's own schema; pandas's metadata would only turn columns into an index.
-        frame: pd.DataFrame = table.cast(pa.schema(decimals)).to_pandas(ignore_metadata=True)
+        frame: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas(ignore_metadata=True)
     except (pa.ArrowException, OSError):
         raise UserError(f"{file} is a truncated or damaged Parquet file: copy or write it again") from None
     return frame.loc[:, [not re.fullmatch(r"__index_level_\d+__", name) for name in frame.columns]]
@@ -144,7 +143,7 @@ def _foreign(file: Path, head: bytes) -> str | None:
         return "a web page or XML"
     if _CONTROL.search(head):
         return "neither text nor Parquet"
-    return "text under a Parquet name" if file.suffix in _PARQUET_SUFFIXES else None
+    return "text under a Parquet name" if file.suffix.lower() in _PARQUET_SUFFIXES else None
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
@@ -159,22 +158,26 @@ def _read_csv_as(file: Path, encoding: str) -> pd.DataFrame:
     delimiter = max(_DELIMITERS, key=lambda candidate: _fit(samples[candidate]))
     header, *rows = samples[delimiter] or [[]]
     names = [name.strip() for name in header]
-    _check_header(file, names, rows)
+    if sum(map(bool, names)) < 2:
+        raise UserError(f"{file} is not a table: its first line names no two columns; separate names by , or ; or tab")
+    _check_names(file, names)
     try:
-        frame = pd.read_csv(
-            file,
-            sep=delimiter,
-            header=0,
-            names=_fill_blanks(names),
-            index_col=False,
-            encoding=encoding,
-            decimal="," if delimiter == ";" and _has_decimal_commas(rows) else ".",
-            na_values=["?"],
-            skipinitialspace=True,
-            compression=None,
-            low_memory=False,  # one type per column, not one per chunk
-        )
-    except pd.errors.ParserError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header lose data
+            frame = pd.read_csv(
+                file,
+                sep=delimiter,
+                header=0,
+                names=_fill_blanks(names),
+                index_col=False,
+                encoding=encoding,
+                decimal="," if delimiter == ";" and _has_decimal_commas(rows) else ".",
+                na_values=["?"],
+                skipinitialspace=True,
+                compression=None,
+                low_memory=False,  # one type per column, not one per chunk
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise UserError(f"{file} is not a well-formed CSV file: {_explain(error)}") from None
     return frame if names[0] else frame.iloc[:, 1:]
 
@@ -198,16 +201,6 @@ def _fit(rows: Sequence[Sequence[str]]) -> tuple[bool, float, int]:
         return False, 0.0, 0
     width = len(rows[0])
     return width > 1, sum(len(row) == width for row in rows) / len(rows), width
-
-
-def _check_header(file: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    if len(names) < 2:
-        raise UserError(f"{file} is not a table: its first line has one column; separate columns by , or ; or tab")
-    _check_names(file, names)
-    if rows and any(field.strip() for field in rows[0][len(names) :]):
-        raise UserError(
-            f"{file} names {len(names)} columns but its first row has {len(rows[0])} fields: name every column"
-        )
 
 
 def _check_names(file: Path, names: Sequence[str]) -> None:
@@ -237,6 +230,8 @@ def _explain(error: Exception) -> str:
     if found:
         expected, line, seen = found.groups()
         return f"line {line} has {seen} fields where the header has {expected}; quote fields that hold the delimiter"
+    if isinstance(error, pd.errors.ParserWarning):
+        return "its rows have more fields than the header has names; name every column"
     if "EOF inside string" in str(error):
         return "a quotation mark is never closed; close it"
     return _first_line(error)
@@ -245,14 +240,14 @@ def _explain(error: Exception) -> str:
 def _missing(path: Path) -> UserError:
     folder = path.parent
     try:
-        names = [entry.name for entry in folder.iterdir() if entry.is_dir() or _is_table(entry)]
+        names = [entry.name for entry in folder.iterdir() if _is_table(entry) or entry.is_dir()]
     except OSError:
         return UserError(f"{path} cannot be found: check the path, there is no folder {folder} to look into")
     return unknown_name(f"file in {folder}{os.sep}", path.name, names)
 
 
 def _is_table(file: Path) -> bool:
-    return file.suffix in _SUFFIXES and file.name[0] not in "._" and file.is_file()
+    return file.suffix.lower() in _SUFFIXES and file.name[0] not in "._" and file.is_file()
 
 
 def _split_name(file: Path) -> str | None:
