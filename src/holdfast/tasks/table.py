@@ -66,9 +66,9 @@ class TableFile(Task):
         data_seed: Fixes the splits.
     """
 
-    path: str = ""
-    label: str = ""
-    environment: str = ""
+    path: str
+    label: str
+    environment: str
     group: tuple[str, ...] = ()
     unit: str | None = None
     weight: str | None = None
@@ -155,9 +155,6 @@ class TableFile(Task):
     def _roles(self) -> ColumnRoles:
         from holdfast.tables import ColumnRoles
 
-        for option in ("path", "label", "environment"):
-            if not getattr(self, option):
-                raise UserError(f"task 'table' needs the option {option}: give it")
         if self.split and self.holdout_environment:
             raise UserError("split and holdout_environment both say what to test on: give one of them")
         return ColumnRoles(self.label, self.environment, self.group, self.unit, self.weight, self.split)

@@ -1,0 +1,214 @@
+"""Colored digits: strengths, splits, rendering, the oracle's grey, and how hard it is."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+from torch.nn.functional import cross_entropy
+
+from holdfast.core.data import Dataset
+from holdfast.core.errors import UserError
+from holdfast.core.registry import create
+from holdfast.core.task import Task, TaskData
+from holdfast.tasks.colored_digits import COLORS, ColoredDigits
+
+AS_IN_TRAINING = ("train", "selection", "holdout", "test-same")
+
+
+def colors(data: Dataset) -> torch.Tensor:
+    return data.attributes["color"].codes
+
+
+def test_shapes_roles_and_sizes() -> None:
+    task = ColoredDigits().load()
+    sizes = {split.name: len(split.data) for split in task.splits}
+    assert sum(sizes.values()) == 1797
+    assert 0.45 <= sizes["train"] / 1797 <= 0.5
+    assert sizes["test"] / 1797 == pytest.approx(0.3, abs=0.02)
+    assert [(split.name, split.role) for split in task.splits if split.shifted] == [("test", "test")]
+    assert torch.cat([split.data.index for split in task.splits]).sort()[0].equal(torch.arange(1797))
+    for split in task.splits:
+        x = split.data.batch().x
+        assert isinstance(x, torch.Tensor)
+        assert x.shape[1:] == (3, 8, 8)
+        assert 0 <= x.min() <= x.max() <= 1
+    assert task.groups == ("color",)
+    assert task.outputs == 10
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**31))
+def test_strengths_lie_within_binomial_bounds(seed: int) -> None:
+    task = ColoredDigits(data_seed=seed).load()
+    for environment, strength in enumerate((0.99, 0.90)):
+        rows = [split.data for split in task.splits if split.name in AS_IN_TRAINING]
+        own = torch.cat([(colors(d) == d.labels)[d.environment.codes == environment] for d in rows])
+        low, high = binom.ppf([1e-6, 1 - 1e-6], len(own), strength)
+        assert low <= own.sum() <= high
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**31))
+def test_test_colors_are_never_the_labels_and_uniform_otherwise(seed: int) -> None:
+    test = ColoredDigits(data_seed=seed).load().split("test").data
+    shift = (colors(test) - test.labels) % 10
+    assert (shift != 0).all()
+    low, high = binom.ppf([1e-7, 1 - 1e-7], len(shift), 1 / 9)
+    counts = torch.bincount(shift, minlength=10)[1:]
+    assert low <= counts.min() <= counts.max() <= high
+
+
+def test_a_test_strength_of_one_tenth_makes_colors_independent_of_labels() -> None:
+    tests = [ColoredDigits(data_seed=seed, test_strength=0.1).load().split("test").data for seed in range(4)]
+    own = torch.cat([colors(test) == test.labels for test in tests])
+    low, high = binom.ppf([1e-6, 1 - 1e-6], len(own), 0.1)
+    assert low <= own.sum() <= high
+
+
+def test_environments_and_labels_are_spread_evenly() -> None:
+    task = ColoredDigits().load()
+    for split in task.splits:
+        labels = torch.bincount(split.data.labels, minlength=10)
+        assert labels.min() >= 0.1 * len(split.data) - 4
+        if split.name in AS_IN_TRAINING:
+            assert split.data.environment.names == ("strength 0.99", "strength 0.9", "misleading colors")
+            environments = torch.bincount(split.data.environment.codes, minlength=3)
+            assert abs(int(environments[0] - environments[1])) <= 8
+            assert environments[2] == 0
+
+
+def test_maps_per_environment_differ_in_every_label() -> None:
+    task = ColoredDigits(palette="per-environment", strengths=(1.0, 1.0, 1.0)).load()
+    train = task.split("train").data
+    assert train.environment.names[:3] == ("strength 1", "strength 1 (2)", "strength 1 (3)")
+    maps = []
+    for environment in range(3):
+        inside = train.environment.codes == environment
+        pairs = set(zip(train.labels[inside].tolist(), colors(train)[inside].tolist(), strict=True))
+        assert len(pairs) == 10
+        maps.append(dict(pairs))
+    for one, other in combinations(maps, 2):
+        assert sorted(one.values()) == list(range(10))
+        assert all(one[label] != other[label] for label in range(10))
+    test = task.split("test").data
+    for own in maps:
+        assert all(
+            own[label] != color for label, color in zip(test.labels.tolist(), colors(test).tolist(), strict=True)
+        )
+
+
+def test_grey_has_the_same_rows_and_no_color() -> None:
+    grey, colored = ColoredDigits(palette="grey").load(), ColoredDigits().load()
+    for one, other in zip(grey.splits, colored.splits, strict=True):
+        assert one.data.index.equal(other.data.index)
+        x = one.data.batch().x
+        assert isinstance(x, torch.Tensor)
+        assert x[:, 0].equal(x[:, 1])
+        assert x[:, 0].equal(x[:, 2])
+    assert grey.split("train").data.attributes["color"].names == ("grey",)
+    assert grey.shortcut == ""
+
+
+@pytest.mark.parametrize("options", [{}, {"palette": "grey"}, {"palette": "per-environment"}])
+def test_rendering_a_row_from_its_own_factors_gives_it_bit_for_bit(options: dict[str, Any]) -> None:
+    task = ColoredDigits(**options).load()
+    assert task.render is not None
+    for split in task.splits:
+        factors = {"label": split.data.labels, "color": colors(split.data)}
+        assert task.render(factors, split.data.index).equal(split.data.batch().x)  # type: ignore[arg-type]
+
+
+def shapes(x: torch.Tensor) -> list[list[float]]:
+    """The images without their color: intensities relative to the brightest pixel."""
+    grey = x.sum(dim=1).flatten(1)
+    return (grey / grey.amax(dim=1, keepdim=True)).round(decimals=3).tolist()
+
+
+def test_rendering_in_another_color_keeps_the_image() -> None:
+    task = ColoredDigits().load()
+    assert task.render is not None
+    test = task.split("test").data
+    red = task.render({"label": test.labels, "color": torch.zeros_like(test.labels)}, test.index)
+    assert shapes(red) == shapes(test.x)  # type: ignore[arg-type]
+    proportions = torch.tensor(COLORS["red"]) / COLORS["red"][0]
+    torch.testing.assert_close(red, red[:, :1] * proportions[:, None, None])
+
+
+def test_rendering_another_digit_shows_one_of_the_same_split() -> None:
+    task = ColoredDigits().load()
+    assert task.render is not None
+    test = task.split("test").data
+    seven = task.render({"label": torch.full_like(test.labels, 7), "color": colors(test)}, test.index)
+    assert isinstance(test.x, torch.Tensor)
+    own = shapes(test.x[test.labels == 7])
+    drawn = shapes(seven)
+    assert all(image in own for image in drawn)
+    assert len({tuple(image) for image in drawn}) == len(own)
+
+
+def test_equal_options_give_equal_data_and_another_seed_other_data() -> None:
+    one, same, other = (ColoredDigits(data_seed=seed).load().fingerprint() for seed in (0, 0, 1))
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "colored-digits:strengths=[]",
+        "colored-digits:strengths=[1,1,1,1,1,1,1,1,1,1]",
+        "colored-digits:strengths=[0.5,1.5]",
+        "colored-digits:strengths=0.9",
+        "colored-digits:palette=pink",
+        "colored-digits:test_strength=-0.1",
+        "colored-digits:data_seed=x",
+    ],
+)
+def test_refusals_are_one_line(reference: str) -> None:
+    with pytest.raises(UserError) as caught:
+        create(Task, reference).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_draw() -> None:
+    grid, matrix = ColoredDigits().load().pictures
+    assert grid.to_html().count("<img") == 30
+    assert "<svg" in matrix.to_html()
+
+
+def accuracy_of_erm(task: TaskData, seed: int, *, balanced: bool = False) -> dict[str, float]:
+    """400 steps of Adam at 1e-3 on batches of 128, drawn evenly from label × color cells where ``balanced``."""
+    train = task.split("train").data
+    cell = train.grouped_by("label*color").environment.codes
+    weight = 1 / torch.bincount(cell)[cell] if balanced else torch.ones(len(train))
+    torch.manual_seed(seed)
+    network = task.model.build(task.input_shape, task.outputs)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(400):
+        batch = train.batch(torch.multinomial(weight, 128, replacement=balanced))
+        loss = cross_entropy(network(batch.x), batch.labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    with torch.no_grad():
+        return {
+            split.name: (network(split.data.x).argmax(1) == split.data.labels).double().mean().item()
+            for split in task.splits
+        }
+
+
+def test_color_is_a_shortcut_grey_is_not_and_balancing_helps() -> None:
+    """The figures of the demonstration, on one seed and with a plain loop."""
+    colored = ColoredDigits().load()
+    erm = accuracy_of_erm(colored, 0)
+    grey = accuracy_of_erm(ColoredDigits(palette="grey").load(), 0)
+    balanced = accuracy_of_erm(colored, 0, balanced=True)
+    assert erm["selection"] > 0.95
+    assert erm["selection"] - erm["test"] > 0.25
+    assert grey["selection"] - grey["test"] < 0.03
+    assert balanced["test"] - erm["test"] > 0.08
