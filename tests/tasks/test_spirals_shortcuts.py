@@ -70,7 +70,7 @@ def test_the_other_class_is_the_opposite_point() -> None:
 
 def test_a_shortcut_tells_the_class_in_its_environment() -> None:
     task = small().load()
-    vectors = {}
+    vectors: dict[int, torch.Tensor] = {}
     for name in ("train", "selection", "test-same"):
         data = task.split(name).data
         for environment in sorted(set(data.environment.codes.tolist())):
