@@ -8,7 +8,7 @@ from pathlib import Path
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
-from holdfast.core.options import parse_alternatives
+from holdfast.core.options import Reference, parse_alternatives
 from holdfast.core.registry import create, plugins
 from holdfast.core.task import Model, Task
 from holdfast.experiments.grid import Chain, Grid, load_folds
@@ -71,10 +71,10 @@ def task_of(options: argparse.Namespace) -> Task:
             raise UserError(f"a table file needs --{name} COLUMN")
     if "split" in given and "holdout_environment" in given:
         raise UserError("--split and --holdout-environment contradict each other: give one of them")
-    from holdfast.tasks.table import Table
-
+    if "holdout_environment" in given:
+        given["holdout_environment"] = "|".join(name.replace("|", r"\|") for name in given["holdout_environment"])
     lists = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return Table(path=options.task, **lists)
+    return create(Task, Reference("table"), path=options.task, **lists)
 
 
 def chains_of(text: str) -> tuple[Chain, ...]:

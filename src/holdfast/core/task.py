@@ -136,6 +136,11 @@ class Task(Plugin):
         return (self,)
 
     @property
+    def title(self) -> str:
+        """How reports call the task; equal for all folds."""
+        return self.reference
+
+    @property
     def fold_name(self) -> str:
         """What this fold holds out; empty for a task that is not a fold."""
         return ""

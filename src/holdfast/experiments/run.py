@@ -80,7 +80,7 @@ def run_grid(
 
 def keep_run(root: Path, record: RunRecord) -> Path:
     """Write a run's record to its folder, named by the task and a hash of its cells."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(record.task.reference.split(":")[0]).stem)
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(record.task.reference.partition(":")[0]).stem) or "run"
     folder = root / f"{name}-{hash_of([dataclasses.asdict(cell) for cell in record.cells])[:8]}"
     content = dataclasses.asdict(record)
     content["task"]["pictures"] = [to_json(picture) for picture in record.task.pictures]
@@ -132,7 +132,7 @@ def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSumm
     seen = min(environments, MAX_ENVIRONMENTS)
     each = max(1, (batch_size or first.batch_size) // seen)
     return TaskSummary(
-        reference=folds[0].task.name if len(folds) > 1 else folds[0].task.reference,
+        reference=folds[0].task.title,
         kind=first.kind,
         question=first.question,
         stable=first.stable,

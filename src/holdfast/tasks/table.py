@@ -124,6 +124,10 @@ class TableFile(Task):
         return tuple(dataclasses.replace(self, holdout_environment=names) for names in held_out)
 
     @property
+    def title(self) -> str:
+        return Path(self.path).name
+
+    @property
     def fold_name(self) -> str:
         return ", ".join(self._held_out_names())
 
