@@ -136,7 +136,7 @@ class Dataset:
             object.__setattr__(self, "index", torch.arange(n))
         for name, length in self._lengths():
             if length != n:
-                raise ValueError(f"{name} has {length} rows where the environment column has {n}")
+                raise ValueError(f"{name.strip()} has {length} rows where the environment column has {n}")
 
     def __len__(self) -> int:
         return len(self.index)

@@ -314,9 +314,10 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
 
 
 def _restricted(data: Dataset, needs: Needs) -> Dataset:
-    attributes = {name: column for name, column in data.attributes.items() if name in needs.columns}
-    environment = data.environment if needs.environments else Column.constant(len(data))
-    return dataclasses.replace(data.take(torch.arange(len(data))), attributes=attributes, environment=environment)
+    copy = data.take(torch.arange(len(data)))
+    attributes = {name: column for name, column in copy.attributes.items() if name in needs.columns}
+    environment = copy.environment if needs.environments else Column.constant(len(copy))
+    return dataclasses.replace(copy, attributes=attributes, environment=environment)
 
 
 def _check_disjoint(splits: Sequence[Split]) -> None:
