@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from holdfast.statistics.calibration import calibration_error, squared_calibration_error
+from holdfast.statistics.calibration import _equal_mass_bins, calibration_error, squared_calibration_error
 
 
 def simulate(rng: np.random.Generator, n: int, gap: float = 0.0):
@@ -70,6 +70,18 @@ def test_a_row_of_weight_two_is_not_two_independent_rows():
     assert squared_calibration_error(y, log_p, 2 * np.ones(200)) == pytest.approx(one)
     twice = squared_calibration_error(np.repeat(y, 2), np.repeat(log_p, 2, axis=0), np.ones(400))
     assert twice > one  # a copy hides half of the noise that there is
+
+
+def test_bins_have_equal_mass_and_never_split_equal_values():
+    rng = np.random.default_rng(3)
+    assert np.bincount(_equal_mass_bins(rng.permutation(100.0 * np.arange(100)), np.ones(100))).tolist() == [10] * 10
+    assert len(np.bincount(_equal_mass_bins(rng.random(10**4), np.ones(10**4)))) == 15
+    tied = np.repeat([0.5, 0.6, 0.7], [40, 5, 105])
+    bins = _equal_mass_bins(tied, np.ones(150))
+    assert [len(set(bins[tied == v])) for v in (0.5, 0.6, 0.7)] == [1, 1, 1]
+    heavy = np.where(np.arange(200) < 100, 3.0, 1.0)
+    masses = np.bincount(_equal_mass_bins(np.arange(200.0), heavy), heavy)
+    np.testing.assert_allclose(masses, masses.sum() / 15, atol=3)
 
 
 def test_one_row_says_nothing():

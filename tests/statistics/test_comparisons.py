@@ -131,6 +131,27 @@ def test_few_rows_cannot_decide_however_many_seeds():
         assert result.p_value >= 2.0 ** (1 - n_rows)
 
 
+def test_a_tiny_group_cannot_decide_among_many_rows():
+    rng = generator(19)
+    b = rng.normal(size=(5, 100))
+    a, tiny = b + 5 + rng.normal(size=(5, 100)), (np.arange(100) >= 97).astype(int)
+    result = compare(a, b, RowStatistic(groups=tiny), rng=rng)
+    assert result.verdict == "undecided"
+    assert result.p_value >= 0.25
+
+
+def test_an_estimate_and_an_interval_on_opposite_sides_of_zero_decide_nothing():
+    """A's worst is the least of 100 noisy equal groups: the bias removed is larger than the difference."""
+    rng = generator(11)
+    groups = np.r_[np.zeros(1000, int), 1 + np.arange(2000) // 20]
+    a = np.repeat(rng.random((1, 3000)) < np.where(groups == 0, 0.99, 0.8), 5, axis=0)
+    b = np.repeat([np.where(groups == 0, np.arange(3000) % 100 < 66, True)], 5, axis=0)
+    result = compare(a, b, RowStatistic(groups=groups), rng=rng)
+    assert result.difference < 0 < result.interval.low
+    assert result.p_value < 0.05
+    assert result.verdict == "undecided"
+
+
 def test_equal_methods_and_single_rows_are_undecided_without_an_interval():
     a, _ = shared_rows(generator(9))
     same, shifted, one_row = (a, a), (a + 0.1, a), (a[:, :1] + 1, a[:, :1])
@@ -227,6 +248,7 @@ def test_p_value_and_interval_agree():
         (np.ones(3), np.ones(3), {}, "S seeds, N rows"),
         (np.ones((0, 3)), np.ones((0, 3)), {}, "S seeds, N rows"),
         (np.ones((5, 3)), np.ones((5, 3)), {"groups": [0, 1]}, "groups must be"),
+        (np.ones((5, 3)), np.ones((5, 3)), {"groups": []}, "groups must be"),
         (np.ones((5, 3)), np.ones((5, 3)), {"groups": [0, 1, -2]}, "out of range"),
         (np.ones((5, 3)), np.ones((5, 3)), {"units": [0.0, 1.0, 2.0]}, "units must be"),
         (np.ones((5, 3)), np.ones((5, 3)), {"weights": [0, 1]}, "weights must be"),

@@ -140,6 +140,13 @@ def test_high_levels_get_the_replicates_they_need():
     assert sum(seen) == 10000
 
 
+def test_bounds_are_resampled_values_rounded_outwards():
+    tail = stats.norm.cdf(-((50 / 49) ** 0.5) * stats.t.ppf(0.95, 49))
+    drawn = np.arange(999.0)
+    ordered = bootstrap(lambda w: drawn[: len(w)], 50, rng=generator(), replicates=999, level=0.9)
+    assert (ordered.low, ordered.high) == (math.floor(tail * 998), math.ceil((1 - tail) * 998))
+
+
 @pytest.mark.parametrize(
     ("values", "options", "reason"),
     [

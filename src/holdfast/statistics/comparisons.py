@@ -227,7 +227,7 @@ def _resample(scores: Array, statistic: RowStatistic, replicates: int, rng: np.r
     weights, units = row_weights(n_rows, statistic.weights), unit_index(n_rows, statistic.units)
     groups = np.zeros(n_rows, dtype=np.intp)
     if statistic.groups is not None:
-        groups = check_groups(statistic.groups, n_rows, int(np.max(statistic.groups)) + 1)
+        groups = check_groups(statistic.groups, n_rows, int(np.max(statistic.groups, initial=-1)) + 1)
     kept = (weights > 0) & (groups >= 0)
     if not np.isfinite(scores[:, kept]).all():
         return "a score is not finite"
