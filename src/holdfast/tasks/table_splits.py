@@ -80,11 +80,11 @@ def parts_by_environment(held_out: Tensor, strata: Tensor, unit: Tensor | None, 
         rest, dropped = rest[~straddles], int(straddles.sum())
         if dropped:
             notes.append(f"left out, of units that also have rows in held-out environments: {count(dropped, 'row')}")
-    dealt = _deal(strata[rest], None if unit is None else unit[rest], rng)
-    parts = [Part(name, role, rest[dealt == code]) for code, (name, (role, _)) in enumerate(_SHARES.items())]
-    if not len(parts[0].rows):
+    if not len(rest):
         why = "" if unit is None else ", as units in held-out environments are not trained on"
         raise UserError(f"no row is left to train on{why}: hold out fewer environments")
+    dealt = _deal(strata[rest], None if unit is None else unit[rest], rng)
+    parts = [Part(name, role, rest[dealt == code]) for code, (name, (role, _)) in enumerate(_SHARES.items())]
     empty = [part.name for part in parts if not len(part.rows)]
     if empty:
         notes.append(f"too few rows or units for {', '.join(empty)}: there is none")
@@ -152,11 +152,10 @@ def count(number: int, noun: str) -> str:
 def _deal(strata: Tensor, unit: Tensor | None, rng: torch.Generator) -> Tensor:
     """(M,) part of every row; rows of a unit get one part."""
     shares = [share for _, share in _SHARES.values()]
-    if unit is None:
-        return stratified_parts(strata, shares, rng)
-    units, of_row = torch.unique(unit, return_inverse=True)
-    first = torch.full((len(units),), len(unit)).scatter_reduce(0, of_row, torch.arange(len(unit)), "amin")
-    return stratified_parts(strata[first], shares, rng)[of_row]
+    units, of_row = torch.unique(torch.arange(len(strata)) if unit is None else unit, return_inverse=True)
+    first = torch.full((len(units),), len(strata)).scatter_reduce(0, of_row, torch.arange(len(strata)), "amin")
+    part = stratified_parts(strata[first], shares, rng)
+    return part[of_row] if (part == 0).any() else torch.zeros_like(of_row)  # the training has the first claim
 
 
 def _role(name: str) -> Role:
