@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -288,14 +287,3 @@ def test_a_table_revises_verdicts_and_only_to_undecided():
     assert [c.p_value for c in revised][:2] == [0.001, 0.03]
     few = holm_verdicts([Comparison(0.1, Interval(0.01, 0.2, 0.95, "k"), 1e-6, 3, "undecided")])
     assert few[0].verdict == "undecided"
-
-
-def test_a_thousand_replicates_of_two_thousand_rows_are_quick():
-    rng = generator(18)
-    a, b = rng.random((5, 2000)), rng.random((5, 2000))
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        compare(a, b, MEAN, rng=rng, replicates=1000)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.3
