@@ -1,0 +1,75 @@
+"""Every plug-in keeps its contract: the registry says who is tested, so that nothing can be added untested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.core.method import Method
+from holdfast.core.registry import PACKAGES, Plugin, create, plugins
+from holdfast.core.task import Model, Task
+from holdfast.testing import METHOD_CONTRACTS, MODEL_CONTRACTS, PLUGIN_CONTRACTS, RULE_CONTRACTS, TASK_CONTRACTS
+from holdfast.testing.methods import MethodContract, toys_for
+from holdfast.testing.models import ModelContract, accepted
+from holdfast.testing.plugins import PluginContract
+from holdfast.testing.rules import RuleContract
+from holdfast.testing.tasks import TaskContract
+from holdfast.training import SelectionRule
+
+ALL = [pytest.param(cls, id=f"{family}-{name}") for family in PACKAGES for name, cls in plugins(family).items()]
+METHODS = [
+    *plugins("method"),
+    "balanced:groups=attribute*environment",
+    "group-dro:groups=attribute",
+    "dfr:groups=attribute",
+]
+
+
+def named(contracts: tuple) -> list:
+    return [pytest.param(contract, id=contract.__name__) for contract in contracts]
+
+
+@pytest.mark.parametrize("contract", named(PLUGIN_CONTRACTS))
+@pytest.mark.parametrize("cls", ALL)
+def test_plugins(cls: type[Plugin], contract: PluginContract) -> None:
+    contract(cls)
+
+
+@pytest.mark.parametrize("contract", named(METHOD_CONTRACTS))
+@pytest.mark.parametrize("method", METHODS)
+def test_methods(method: str, contract: MethodContract) -> None:
+    instance = create(Method, method)
+    for task in toys_for(instance):
+        contract(instance, task)
+
+
+@pytest.mark.parametrize("contract", named(MODEL_CONTRACTS))
+@pytest.mark.parametrize("model", plugins("model"))
+def test_models(model: str, contract: ModelContract) -> None:
+    instance = create(Model, model)
+    for shape in accepted(instance):
+        contract(instance, shape)
+
+
+@pytest.mark.parametrize("contract", named(RULE_CONTRACTS))
+@pytest.mark.parametrize("rule", plugins("rule"))
+def test_rules(rule: str, contract: RuleContract) -> None:
+    contract(create(SelectionRule, rule))
+
+
+@pytest.mark.parametrize("contract", named(TASK_CONTRACTS))
+@pytest.mark.parametrize("name", plugins("task"))
+def test_tasks(name: str, contract: TaskContract, tmp_path: Path) -> None:
+    task = example_task(name, tmp_path)
+    contract(task, task.load())
+
+
+def example_task(name: str, folder: Path) -> Task:
+    """The task with its defaults; a table is one of 120 rows."""
+    if name != "table":
+        return create(Task, name)
+    rows = [f"{i % 3},{'abcd'[i % 4]},{i * 7 % 11},{'xy'[i % 2]}" for i in range(120)]
+    path = folder / "table.csv"
+    path.write_text("\n".join(["label,site,size,shape", *rows]) + "\n")
+    return create(Task, "table", path=str(path), label="label", environment="site", holdout_environment="d")
