@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,14 @@ def main(options: argparse.Namespace) -> int:
     names = list(plugins("reproduction")) if options.all else [options.claim]
     with limited(Numerics()):
         found = {name: reproduce(create(Reproduction, name)) for name in names}
-    if options.all:
-        table = store_verdicts(Path(options.docs), found)
     for verdict in found.values():
         if options.json:
             print_json(verdict)
         else:
             _print(verdict)
-    if options.all and not options.json:
-        print_text(f"table: {table}")
+    if options.all:
+        table = store_verdicts(Path(options.docs), found)
+        sys.stderr.write(f"holdfast: wrote {table}\n")
     return 0
 
 

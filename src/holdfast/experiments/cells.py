@@ -44,11 +44,12 @@ def finish_cell(spec: CellSpec, data: TaskData, store: CellStore, report_progres
     found = store.find(spec)
     if found is not None:
         return found
-    base = None
+    base, ledger = None, Ledger()
     if spec.prefix is not None:
-        base = load_module(spec.prefix, finish_cell(spec.prefix, data, store, report_progress), data)
+        prefix = finish_cell(spec.prefix, data, store, report_progress)
+        base, ledger = load_module(spec.prefix, prefix, data), Ledger(**prefix.read("ledger"))
     with limited(spec.numerics):
-        return _make(spec, data, store, base, report_progress)
+        return _make(spec, data, store, base, ledger, report_progress)
 
 
 def load_module(spec: CellSpec, cell: Cell, data: TaskData) -> nn.Module:
@@ -82,9 +83,15 @@ def selected_step(cell: Cell, rule: SelectionRule) -> int | None:
 
 
 def _make(
-    spec: CellSpec, data: TaskData, store: CellStore, base: nn.Module | None, report_progress: Progress | None
+    spec: CellSpec,
+    data: TaskData,
+    store: CellStore,
+    base: nn.Module | None,
+    ledger: Ledger,
+    report_progress: Progress | None,
 ) -> Cell:
-    folder, ledger = store.partial(spec), Ledger()
+    """Go on from ``base``, whose costs the ledger holds."""
+    folder = store.partial(spec)
     history: list[Mapping[str, Any]] = []
     model: Any = base
     for phase in range(data.phases - 1):

@@ -15,6 +15,7 @@ from holdfast.core.seeds import numpy_rng
 from holdfast.core.task import Split, TaskData
 from holdfast.experiments.cells import build_module, predictor_of, selected_step
 from holdfast.experiments.numerics import limited
+from holdfast.experiments.provenance import PROVENANCE
 from holdfast.experiments.results import HEADLINE, CellResult, RowScores
 from holdfast.experiments.spec import CellSpec, hash_of
 from holdfast.experiments.store import Cell, CellStore
@@ -77,7 +78,7 @@ def read_result(store: CellStore, what: Evaluated) -> CellResult:
         history=cell.history,
         ledger=cell.read("ledger"),
         spec=cell.read("spec"),
-        provenance=cell.read("provenance"),
+        provenance={key: value for key, value in cell.read("provenance").items() if key in PROVENANCE},
     )
 
 

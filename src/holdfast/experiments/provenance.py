@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+PROVENANCE = ("versions", "machine", "finished")
+"""What :func:`provenance` records; a cell adds its names."""
 PACKAGES = ("holdfast", "torch", "numpy", "scikit-learn", "pandas", "lightning-fabric")
 
 

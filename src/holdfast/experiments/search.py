@@ -7,7 +7,7 @@ import statistics
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.method import Method
@@ -96,7 +96,7 @@ def merit_of(rule: SelectionRule, records: Sequence[Record]) -> float:
 
 
 def _drawn(method: Method, place: int, trial: int, seed: int) -> Method:
-    return _replaced(method, ("search", method.name, place, trial), seed)
+    return cast(Method, _replaced(method, ("search", method.name, place, trial), seed))
 
 
 def _replaced(instance: Any, names: tuple[str | int, ...], seed: int) -> Any:
