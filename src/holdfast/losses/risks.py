@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -34,7 +35,8 @@ class ExponentiatedGroups(nn.Module):
     """Group DRO: weights over groups that grow exponentially with their losses.
 
     q_g ← q_g · exp(η · L_g), normalised; the risk is Σ_g q_g L_g. Groups absent from a batch keep their share: only the
-    mass of the groups present is redistributed among them. q is a buffer and so part of every checkpoint.
+    mass of the groups present is redistributed among them. Kept is log q, in which no weight is rounded to zero for
+    good; it is a buffer and so part of every checkpoint.
 
     Sagawa, Koh, Hashimoto, Liang, *Distributionally robust neural networks for group shifts*, ICLR 2020,
     arXiv:1911.08731.
@@ -44,17 +46,17 @@ class ExponentiatedGroups(nn.Module):
         step_size: η > 0.
     """
 
-    q: Tensor
+    log_q: Tensor
 
     def __init__(self, groups: int, step_size: float = 0.01) -> None:
         super().__init__()
         self.step_size = step_size
-        self.register_buffer("q", torch.full((groups + 1,), 1 / (groups + 1)))
+        self.register_buffer("log_q", torch.full((groups + 1,), -math.log(groups + 1)))
 
     def forward(self, losses: EnvironmentLosses) -> Tensor:
         with torch.no_grad():
-            before = self.q[losses.codes]
-            grown = before * torch.exp(self.step_size * losses.values)
-            q = grown * (before.sum() / grown.sum())
-            self.q[losses.codes] = q.to(self.q.dtype)
-        return (q / q.sum() * losses.values).sum()
+            before = self.log_q[losses.codes]
+            grown = before + self.step_size * losses.values
+            log_q = grown - grown.logsumexp(0) + before.logsumexp(0)
+            self.log_q[losses.codes] = log_q.to(self.log_q.dtype)
+        return (log_q.softmax(0) * losses.values).sum()

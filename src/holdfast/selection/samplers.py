@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from holdfast.core.data import Batch, Dataset
+from holdfast.core.errors import UserError
 
 MAX_ENVIRONMENTS = 16
 _BLOCK_ENTRIES = 1 << 20
@@ -140,11 +141,16 @@ class BalancedSampler(BlockSampler):
         groups: (N,) codes.
         batch_size: B.
         generator: The random stream.
+
+    Raises:
+        UserError: No group is known.
     """
 
     def __init__(self, groups: Tensor, batch_size: int, generator: torch.Generator) -> None:
         known = torch.nonzero(groups.cpu() >= 0).squeeze(1)
         codes = groups.cpu()[known]
+        if len(known) == 0:
+            raise UserError("no row has a known group to balance over: name other columns")
         _, self._counts = torch.unique(codes, return_counts=True)
         self._rows = known[torch.argsort(codes, stable=True)]
         self._starts = self._counts.cumsum(0) - self._counts
