@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 COLORS = ("#2f6db3", "#d9761f", "#2e8b57", "#b8447f", "#7a5bbf", "#948000", "#1f8f9e", "#c8442f")
 """Colors of lines and marks in order; a page may restyle them as ``--series-1``, …"""
 
-_INK = "#0a0b0c"  # stands for the page's text color until the drawing is embedded
+INK = "#0a0b0c"
+"""Stands for the page's text color in what is drawn by :func:`svg`."""
+
+PAPER = "#f0f1f2"
+"""Stands for the page's background, ``--paper``."""
+
 _MAX_WRITTEN = 12
+_MAX_TICKS = 30
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "holdfast",
@@ -40,7 +46,7 @@ _STYLE: dict[Any, Any] = {
     "grid.alpha": 0.18,
     "lines.linewidth": 1.4,
     **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), _INK
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK
     ),
 }
 
@@ -111,8 +117,10 @@ class Matrix:
 
         def draw(axes: Axes) -> None:
             axes.imshow(pixels, aspect="auto", interpolation="none")
-            axes.set_xticks(range(len(self.columns)), list(map(shorten, self.columns)), rotation=45, ha="right")
-            axes.set_yticks(range(len(self.rows)), list(map(shorten, self.rows)))
+            for axis, names in ((axes.xaxis, self.columns), (axes.yaxis, self.rows)):
+                every = math.ceil(len(names) / _MAX_TICKS) or 1
+                axis.set_ticks(range(0, len(names), every), [shorten(name) for name in names[::every]])
+            axes.tick_params(axis="x", rotation=45)
             axes.set_xlabel(self.x_label)
             axes.set_ylabel(self.y_label)
             axes.tick_params(length=0)
@@ -194,18 +202,20 @@ def svg(draw: Callable[[Axes], None], *, title: str = "", width: float = 4.4, he
 def log_steps(axes: Axes) -> None:
     """A logarithmic x axis of steps that has room for step 0, with plain numbers at the ticks."""
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
-    low, high = axes.get_xlim()
+    low, high = max(axes.get_xlim()[0], 0.0), axes.get_xlim()[1]
+    axes.set_xlim(low, high)
     ticks = [0, *(10**k for k in range(12))]
     axes.set_xticks([t for t in ticks if low <= t <= high], [f"{t:,}" for t in ticks if low <= t <= high])
     axes.minorticks_off()
 
 
-def legend(names: Sequence[str]) -> str:
-    """An HTML list that explains :data:`COLORS` in order."""
-    items = (
-        f'<li style="--color:var(--series-{k % len(COLORS) + 1},{COLORS[k % len(COLORS)]})">{html.escape(name)}</li>'
-        for k, name in enumerate(names)
-    )
+def legend(names: Sequence[str], dashed: Sequence[bool] = ()) -> str:
+    """An HTML list that explains lines in the order of :data:`COLORS`, some of them dashed."""
+    items = []
+    for k, (name, dash) in enumerate(itertools.zip_longest(names, dashed, fillvalue=False)):
+        color = f"--color:var(--series-{k % len(COLORS) + 1},{COLORS[k % len(COLORS)]})"
+        kind = ' class="dashed"' if dash else ""
+        items.append(f'<li{kind} style="{color}">{html.escape(str(name))}</li>')
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 
@@ -227,7 +237,7 @@ def _inline(text: str, title: str, width: float) -> str:
     text = re.sub(r"\s*\n\s*", " ", text)
     for k, color in enumerate(COLORS, start=1):
         text = text.replace(f": {color}", f": var(--series-{k}, {color})")
-    text = text.replace(f": {_INK}", ": currentColor")
+    text = text.replace(f": {INK}", ": currentColor").replace(f": {PAPER}", ": var(--paper, white)")
     used = set(re.findall(r'(?:url\(|xlink:href=")#([\w.-]+)', text))
     own = hashlib.sha256((title + text).encode("utf-8", "replace")).hexdigest()[:8]
     text = re.sub(r' id="([^"]*)"', lambda name: f' id="{own}-{name[1]}"' if name[1] in used else "", text)

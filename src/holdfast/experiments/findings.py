@@ -61,9 +61,12 @@ def _comparisons(summary: Summary) -> Iterator[str]:
             yield f"{c.method} {verb} {c.reference} on {split} by {_margin(summary, c)}."
     open_ones = [c for c in contrasts if c.verdict == "undecided" and not math.isnan(c.difference.value)]
     open_ones.sort(key=lambda c: -sign * c.difference.value)
-    if open_ones:
-        listed = ", ".join(f"{c.method} {_signed(summary, c)}" for c in open_ones)
-        yield f"On {split} no gain over {summary.baseline} is shown for {listed}."
+    nothing = [_signed(summary, c) for c in open_ones if c.difference.as_interval().contains(0.0)]
+    if nothing:
+        yield f"On {split} no gain over {summary.baseline} is shown for {', '.join(nothing)}."
+    for c in open_ones:
+        if not c.difference.as_interval().contains(0.0):
+            yield f"Against {c.reference} on {split} nothing is decided of {_signed(summary, c)}: {c.reason}."
 
 
 def _margin(summary: Summary, contrast: Contrast) -> str:
@@ -74,8 +77,10 @@ def _margin(summary: Summary, contrast: Contrast) -> str:
 
 
 def _signed(summary: Summary, contrast: Contrast) -> str:
+    """A method with its difference from the reference."""
     write, difference = summary.format, contrast.difference
-    return f"{write.signed(difference.value)} {write.interval(difference.low, difference.high)}".rstrip()
+    amount = f"{write.signed(difference.value)}{' points' if write.percent else ''}"
+    return f"{contrast.method} ({amount} {write.interval(difference.low, difference.high)})".replace(" )", ")")
 
 
 def _best(summary: Summary) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.experiments.seed_scores import Estimate
-from holdfast.statistics import Metric
+from holdfast.statistics import METRICS
 
 MISSING = "–"
 
@@ -27,18 +27,17 @@ class NumberFormat:
     decimals: int
 
     @staticmethod
-    def of(metric: Metric, values: Iterable[float]) -> NumberFormat:
+    def of(metric: str, values: Iterable[float]) -> NumberFormat:
         """The format for a metric whose values in a report are these: three digits of the largest.
 
-        >>> from holdfast.statistics import metric_named
-        >>> NumberFormat.of(metric_named("rmse"), [0.31, 12.5]).value(0.31)
+        >>> NumberFormat.of("rmse", [0.31, 12.5]).value(0.31)
         '0.3'
         """
-        if metric.unit == "fraction":
-            return NumberFormat(metric.name, percent=True, decimals=1)
+        if metric in METRICS and METRICS[metric].unit == "fraction":
+            return NumberFormat(metric, percent=True, decimals=1)
         largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
         decimals = 2 - math.floor(math.log10(largest)) if largest > 0 else 2
-        return NumberFormat(metric.name, percent=False, decimals=min(max(decimals, 0), 8))
+        return NumberFormat(metric, percent=False, decimals=min(max(decimals, 0), 8))
 
     @property
     def title(self) -> str:
@@ -79,6 +78,20 @@ class NumberFormat:
     def flipped(self, estimate: Estimate) -> str:
         """The interval of minus an estimate, in brackets."""
         return self.interval(_minus(estimate.high), _minus(estimate.low))
+
+
+def p_text(p: float, *, equals: bool = False) -> str:
+    """A p-value as tables write it, or as a sentence does.
+
+    >>> p_text(0.0312), p_text(0.0001), p_text(0.0312, equals=True)
+    ('.031', '< .001', '= .031')
+    """
+    if math.isnan(p):
+        return MISSING
+    if p < 0.001:
+        return "< .001"
+    text = f"{p:.3f}".removeprefix("0")
+    return f"= {text}" if equals else text
 
 
 def plain(value: Any) -> Any:

@@ -105,20 +105,23 @@ class SeedScores:
     def estimate(self, level: float, *stream: str) -> Estimate:
         """The mean over seeds with its interval; ``stream`` names the random draws."""
         value = float(self.of_seeds().mean()) if self.scores.size else float("nan")
-        interval = self._interval(level, *stream)
-        low, high = interval.low, interval.high
-        if self.bounded:
-            low, high = (None if end is None else min(max(end, 0.0), self._largest) for end in (low, high))
-        return Estimate(value, low, high, level, interval.kind, self.n_rows, len(self.scores))
+        return self._estimate(value, self._interval(level, *stream), difference=not self.bounded)
 
-    def compare(self, other: SeedScores, level: float, *stream: str) -> Comparison:
-        """This method against another one with the same seeds on the same rows."""
+    def compare(self, other: SeedScores, level: float, *stream: str) -> tuple[Comparison, Estimate]:
+        """This method against another one with the same seeds on the same rows, and the difference."""
+        if not self.scores.size:
+            missing = Comparison(float("nan"), self._interval(level), float("nan"), len(self.scores), "undecided")
+            return missing, self._estimate(missing.difference, missing.interval, difference=True)
         rng = numpy_rng(0, "comparison", *stream)
-        return compare(self.scores, other.scores, self._statistic, level=level, rng=rng)
+        result = compare(self.scores, other.scores, self._statistic, level=level, rng=rng)
+        return result, self._estimate(result.difference, result.interval, difference=True)
 
-    @property
-    def _largest(self) -> float:
-        return 1.0 if self.metric.unit == "fraction" else float("inf")
+    def _estimate(self, value: float, interval: Interval, *, difference: bool) -> Estimate:
+        """The value with its interval, cut to what is possible."""
+        largest = 1.0 if self.metric.unit == "fraction" else float("inf")
+        least = -largest if difference else 0.0
+        low, high = (None if end is None else min(max(end, least), largest) for end in (interval.low, interval.high))
+        return Estimate(value, low, high, interval.level, interval.kind, self.n_rows, len(self.scores))
 
     @property
     def _statistic(self) -> RowStatistic:

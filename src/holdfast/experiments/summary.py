@@ -12,10 +12,10 @@ from typing import Any, Literal
 from holdfast.core.evaluation import Measurement
 from holdfast.core.task import Role
 from holdfast.experiments import findings
-from holdfast.experiments.numbers import NumberFormat, plain
+from holdfast.experiments.numbers import NumberFormat, p_text, plain
 from holdfast.experiments.results import RunResult
 from holdfast.experiments.seed_scores import Estimate, Part, ScoreBook
-from holdfast.statistics import Comparison, holm_verdicts, mean_t, metric_named, simultaneous_level, worst_of
+from holdfast.statistics import Comparison, holm_verdicts, mean_t, simultaneous_level, worst_of
 from holdfast.statistics.comparisons import MIN_SEEDS, Verdict
 
 
@@ -153,7 +153,13 @@ class Summary:
     @property
     def format(self) -> NumberFormat:
         """How values of the headline metric are written."""
-        return NumberFormat.of(metric_named(self.metric), (score.estimate.value for score in self.scores))
+        return NumberFormat.of(self.metric, (score.estimate.value for score in self.scores))
+
+    @property
+    def answer_first(self) -> tuple[SplitFacts, ...]:
+        """The splits in order of interest: the targets, the source, the others."""
+        first = (*self.targets, self.source)
+        return tuple(sorted(self.splits, key=lambda s: first.index(s.name) if s.name in first else len(first)))
 
     def score(self, method: str, split: str) -> Score:
         """The score of a method on a split."""
@@ -302,12 +308,7 @@ def _compare(book: ScoreBook, a: str, b: str, split: str, level: float) -> tuple
     """The comparison of a with b over the seeds that both have."""
     seeds = tuple(seed for seed in book.seeds(a) if seed in book.seeds(b))
     ours, theirs = (book.scores(method, {split: 1.0}, seeds=seeds) for method in (a, b))
-    if not seeds:
-        missing = ours.estimate(level)
-        return Comparison(math.nan, missing.as_interval(), math.nan, 0, "undecided"), missing
-    result = ours.compare(theirs, level, a, b, split)
-    ends = result.interval
-    return result, Estimate(result.difference, ends.low, ends.high, level, ends.kind, book.count(split), result.n_seeds)
+    return ours.compare(theirs, level, a, b, split)
 
 
 def _contrast(
@@ -327,12 +328,8 @@ def _reason(result: Comparison, adjusted: float, n_tests: int) -> str:
         return "fewer than five seeds"
     if result.interval.contains(0.0):
         return "the interval contains 0"
-    told = f"Holm's p {_p_text(adjusted)} over {n_tests} comparison{'s' * (n_tests != 1)}"
+    told = f"Holm's p {p_text(adjusted, equals=True)} over {n_tests} comparison{'s' * (n_tests != 1)}"
     return told if result.verdict != "undecided" else f"not after correction: {told}"
-
-
-def _p_text(p: float) -> str:
-    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".", 1)
 
 
 def _secondary(run: RunResult, headline: str, level: float) -> tuple[Secondary, ...]:
