@@ -6,6 +6,7 @@ done the folder is renamed. Evaluations are files inside the cell under their ow
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -16,15 +17,21 @@ from typing import Any
 
 import pandas as pd
 
-from holdfast.core.artifacts import Artifact, from_json, to_json
+from holdfast.core.artifacts import from_json, to_json
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Measurement, Result
 from holdfast.core.files import atomic_path, read_json, read_tree, write_json, write_text, write_tree
+from holdfast.core.ledger import Ledger
 from holdfast.experiments.results import RowScores
 from holdfast.experiments.spec import CellSpec, hash_of
 from holdfast.training import Record
 
-_NECESSARY = ("spec.json", "provenance.json", "ledger.json", "records.parquet", "log.jsonl")
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "spec": ("seed",),
+    "provenance": ("task", "fold", "method", "versions", "machine", "finished"),
+    "ledger": tuple(field.name for field in dataclasses.fields(Ledger)),
+}
+_NECESSARY = (*(f"{name}.json" for name in _KEYS), "records.parquet", "log.jsonl")
 
 
 @dataclass(frozen=True)
@@ -40,18 +47,22 @@ class Cell:
 
     def read(self, name: str) -> Any:
         """A JSON file of the cell: ``spec``, ``provenance``, ``ledger``."""
-        return read_json(self.folder / f"{name}.json")
+        with self._undamaged(f"{name}.json"):
+            content = read_json(self.folder / f"{name}.json")
+            return {**{key: content[key] for key in _KEYS[name]}, **content}
 
     @property
     def records(self) -> tuple[Record, ...]:
         """Scores of every kept checkpoint on every split."""
-        return tuple(Record(**row) for row in _read_rows(self.folder / "records.parquet"))
+        with self._undamaged("records.parquet"):
+            return tuple(Record(**row) for row in _read_rows(self.folder / "records.parquet"))
 
     @property
     def history(self) -> tuple[Mapping[str, Any], ...]:
         """Scalars along the training, stage after stage."""
-        lines = (self.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        return tuple(json.loads(line) for line in lines)
+        with self._undamaged("log.jsonl"):
+            lines = map(json.loads, (self.folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
+            return tuple({"step": line["step"], **line} for line in lines)
 
     @property
     def is_module(self) -> bool:
@@ -60,37 +71,38 @@ class Cell:
 
     def weights(self, step: int | None) -> Any:
         """The state dict kept at a step, or the final one."""
-        if step is None:
-            return read_tree(self.folder / "model.safetensors")
-        return read_tree(self.folder / "checkpoints" / f"step-{step:08d}.safetensors")["model"]
+        with self._undamaged("weights"):
+            if step is None:
+                return read_tree(self.folder / "model.safetensors")
+            return read_tree(self.folder / "checkpoints" / f"step-{step:08d}.safetensors")["model"]
 
     def phase_weights(self, phase: int) -> Any:
         """The state dict at the end of a phase that is not the last."""
-        return read_tree(self.folder / "phases" / f"{phase}.safetensors")
+        with self._undamaged("weights"):
+            return read_tree(self.folder / "phases" / f"{phase}.safetensors")
 
     def estimator(self) -> Any:
         """The fitted scikit-learn estimator."""
-        return _read_estimator(self.folder / "model.skops")
+        with self._undamaged("model.skops"):
+            return _read_estimator(self.folder / "model.skops")
 
     def has_evaluation(self, key: str) -> bool:
         """Whether an evaluation of this hash is finished."""
-        return (self.folder / "measurements" / f"{key}.parquet").exists()
+        return self._measurements(key).exists() and self._artifacts(key).exists()
 
     def save_evaluation(self, key: str, what: Mapping[str, Any], result: Result) -> None:
         """Keep a finished evaluation; its measurements are written last and mark it as whole."""
-        write_json(
-            self.folder / "artifacts" / f"{key}.json",
-            {"evaluation": what, "artifacts": [to_json(artifact) for artifact in result.artifacts]},
-        )
-        _write_rows(self.folder / "measurements" / f"{key}.parquet", result.measurements, Measurement)
+        artifacts = [to_json(artifact) for artifact in result.artifacts]
+        write_json(self._artifacts(key), {"evaluation": what, "artifacts": artifacts})
+        _write_rows(self._measurements(key), result.measurements, Measurement)
 
     def evaluation(self, key: str) -> Result:
         """A finished evaluation."""
-        rows = _read_rows(self.folder / "measurements" / f"{key}.parquet")
-        artifacts: list[Artifact] = [
-            from_json(item) for item in read_json(self.folder / "artifacts" / f"{key}.json")["artifacts"]
-        ]
-        return Result(tuple(Measurement(**row) for row in rows), tuple(artifacts))
+        with _undamaged(self._measurements(key)):
+            measurements = tuple(Measurement(**row) for row in _read_rows(self._measurements(key)))
+        with _undamaged(self._artifacts(key)):
+            artifacts = tuple(from_json(item) for item in read_json(self._artifacts(key))["artifacts"])
+        return Result(measurements, artifacts)
 
     def save_scores(self, key: str, scores: Sequence[RowScores]) -> None:
         """Keep per-row scores of one selection rule."""
@@ -108,13 +120,23 @@ class Cell:
 
     def scores(self, key: str) -> dict[str, RowScores]:
         """Per-row scores by split."""
-        trees = [
-            {k: v.numpy() if hasattr(v, "numpy") else v for k, v in t.items()} for t in read_tree(self._scores(key))
-        ]
-        return {tree["split"]: RowScores(**tree) for tree in trees}
+        with _undamaged(self._scores(key)):
+            trees = [
+                {k: v.numpy() if hasattr(v, "numpy") else v for k, v in t.items()} for t in read_tree(self._scores(key))
+            ]
+            return {tree["split"]: RowScores(**tree) for tree in trees}
+
+    def _measurements(self, key: str) -> Path:
+        return self.folder / "measurements" / f"{key}.parquet"
+
+    def _artifacts(self, key: str) -> Path:
+        return self.folder / "artifacts" / f"{key}.json"
 
     def _scores(self, key: str) -> Path:
         return self.folder / "scores" / f"{key}.safetensors"
+
+    def _undamaged(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return _undamaged(self.folder, f"cell {self.folder} is damaged ({what})")
 
 
 @dataclass(frozen=True)
@@ -233,11 +255,23 @@ def _write_rows(path: Path, rows: Sequence[Any], cls: type) -> None:
         frame.to_parquet(temporary)
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
+@contextlib.contextmanager
+def _undamaged(path: Path, problem: str = "") -> Iterator[None]:
+    """One line for whatever a reader raises over a damaged file: removing ``path`` mends it."""
     try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError):
-        raise UserError(f"cannot read {path}: it is missing or damaged; remove its folder and run again") from None
+        yield
+    except _Foreign:
+        raise
+    except Exception:
+        raise UserError(f"{problem or f'{path} is damaged'}: remove it and run again") from None
+
+
+class _Foreign(UserError):
+    """A file that is whole and is not opened."""
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    frame = pd.read_parquet(path)
     optional = {"low", "high", "environment", "group"}
     rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
     return [{k: None if k in optional and pd.isna(v) else v for k, v in row.items()} for row in rows]
@@ -257,5 +291,5 @@ def _read_estimator(path: Path) -> Any:
     unknown = get_untrusted_types(file=path)
     foreign = [name for name in unknown if not name.startswith(("sklearn.", "numpy."))]
     if foreign:
-        raise UserError(f"{path} holds types that are not scikit-learn's ({', '.join(foreign)}): it is not opened")
+        raise _Foreign(f"{path} holds types that are not scikit-learn's ({', '.join(foreign)}): it is not opened")
     return load(path, trusted=unknown)

@@ -1,0 +1,217 @@
+"""The cell store: a cell is whole or absent, and a damaged one is refused with the mend."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from holdfast.core.errors import UserError
+from holdfast.core.evaluation import Evaluation
+from holdfast.core.registry import create
+from holdfast.experiments.cells import finish_cell, load_module
+from holdfast.experiments.evaluate import evaluate_cell, read_result
+from holdfast.experiments.grid import Grid
+from holdfast.experiments.store import Cell, CellFiles, CellStore
+
+MakeGrid = Callable[..., Grid]
+NAMES = ["checkpoints", "ledger.json", "log.jsonl", "model.safetensors", "provenance.json", "records.parquet"]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class Kill:
+    """Ends the process at the k-th operation on files; from then on, no clean-up gets through either."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+        self.left = after
+        self.happened = False
+        for owner, name in [
+            (Path, "mkdir"),
+            (Path, "replace"),
+            (Path, "unlink"),
+            (Path, "open"),
+            (os, "fsync"),
+            (shutil, "copyfile"),
+            (shutil, "rmtree"),
+        ]:
+            monkeypatch.setattr(owner, name, self._dying(getattr(owner, name)))
+
+    def _dying(self, operation: Callable[..., Any]) -> Callable[..., Any]:
+        def operate(*args: Any, **kwargs: Any) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                self.happened = True
+                raise Killed
+            return operation(*args, **kwargs)
+
+        return operate
+
+
+def only_cell(grid: Grid, store: CellStore) -> Cell:
+    ((fold, spec),) = grid.specs()
+    return finish_cell(spec, fold.data, store)
+
+
+def read_everything(grid: Grid, store: CellStore) -> None:
+    """What a report of one cell reads, after its evaluation is finished or found."""
+    ((fold, spec),) = grid.specs()
+    performance = create(Evaluation, "performance")
+    read_result(store, evaluate_cell(spec, finish_cell(spec, fold.data, store), fold.data, [performance]))
+    store.index()
+
+
+@pytest.mark.parametrize("methods", ["erm", "logistic"])
+def test_a_kill_at_any_third_operation_on_files_leaves_a_whole_cell_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_grid: MakeGrid, methods: str
+) -> None:
+    grid = make_grid(methods, steps=1)
+    clean = only_cell(grid, CellStore(tmp_path / "clean"))
+    for after in range(0, 1000, 3):
+        store = CellStore(tmp_path / f"killed-{after}")
+        with monkeypatch.context() as patch:
+            kill = Kill(patch, after)
+            try:
+                only_cell(grid, store)
+            except Killed:
+                pass
+        for cell in store:
+            store.check(cell)
+        again = only_cell(grid, store)
+        assert [cell.key for cell in store] == [clean.key]
+        assert content(again, "model.safetensors") == content(clean, "model.safetensors")
+        assert content(again, "checkpoints/*") == content(clean, "checkpoints/*")
+        assert again.records == clean.records
+        if not kill.happened:
+            break
+    assert after > 15
+
+
+def content(cell: Cell, pattern: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in cell.folder.glob(pattern) if path.is_file()}
+
+
+def test_a_finished_cell_leaves_nothing_unfinished_behind(store: CellStore, make_grid: MakeGrid) -> None:
+    cell = only_cell(make_grid(), store)
+    assert [path.name for path in store.root.iterdir()] == [cell.key]
+    assert sorted(path.name for path in cell.folder.iterdir()) == [*NAMES, "spec.json"]
+
+
+def test_two_processes_that_finish_the_same_cell_leave_one(store: CellStore, make_grid: MakeGrid) -> None:
+    """Both have done the work; the second finds the name taken."""
+    ((_, spec),) = make_grid().specs()
+    cell = only_cell(make_grid(), store)
+    before = content(cell, "*")
+    shutil.copytree(cell.folder, store.partial(spec), dirs_exist_ok=True)
+    files = CellFiles(cell.weights(None), cell.records, cell.history, cell.read("ledger"), cell.read("provenance"))
+    assert store.finish(spec, files) == cell
+    assert [path.name for path in store.root.iterdir()] == [cell.key]
+    assert content(cell, "*") == before
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "removed": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "garbage": lambda path: path.write_bytes(bytes(range(256))),
+    "{}": lambda path: path.write_text("{}"),
+    "[]": lambda path: path.write_text("[]"),
+    "1": lambda path: path.write_text("1\n"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("methods", ["erm", "logistic"])
+def test_any_damaged_file_is_one_line_with_a_mend_that_works(
+    tmp_path: Path, make_grid: MakeGrid, methods: str, damage: str
+) -> None:
+    grid = make_grid(methods, steps=1)
+    whole = CellStore(tmp_path / "whole")
+    read_everything(grid, whole)
+    refused = set()
+    for number, path in enumerate(sorted(path.relative_to(whole.root) for path in whole.root.glob("*/**/*.*"))):
+        store = CellStore(tmp_path / str(number))
+        shutil.copytree(whole.root, store.root)
+        DAMAGES[damage](store.root / path)
+        try:
+            read_everything(grid, store)
+        except UserError as error:
+            refused.add(path.name)
+            mend(store, str(error))
+        read_everything(grid, store)
+    assert refused >= {"spec.json", "provenance.json"}
+
+
+def mend(store: CellStore, message: str) -> None:
+    """Do what the message says: remove the path it names."""
+    assert "\n" not in message
+    assert "damaged" in message
+    assert "and run again" in message
+    (path,) = {Path(word.strip("():;,")) for word in message.split() if word.startswith(str(store.root))}
+    assert path.exists(), message
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"seed": 0, "new": 1}, {"batch_size": 9}])
+def test_a_spec_changed_by_hand_is_refused(store: CellStore, make_grid: MakeGrid, change: dict[str, Any]) -> None:
+    cell = only_cell(make_grid(), store)
+    (cell.folder / "spec.json").write_text(json.dumps({**cell.read("spec"), **change}))
+    with pytest.raises(UserError, match=r"spec\.json was changed.*remove it and run again"):
+        only_cell(make_grid(), store)
+
+
+def test_the_spec_written_with_other_spaces_is_the_same_spec(store: CellStore, make_grid: MakeGrid) -> None:
+    cell = only_cell(make_grid(), store)
+    (cell.folder / "spec.json").write_text(json.dumps(cell.read("spec"), indent=4))
+    assert only_cell(make_grid(), store) == cell
+
+
+def test_the_index_is_rebuilt_from_the_folders(store: CellStore, make_grid: MakeGrid) -> None:
+    cells = [only_cell(make_grid(methods), store) for methods in ("erm", "irm")]
+    frame = store.index()
+    index = store.root / "index.parquet"
+    assert sorted(frame["cell"]) == sorted(cell.key for cell in cells)
+    assert set(frame["method"]) == {"erm", "irm"}
+    for damage in (index.unlink, lambda: index.write_bytes(b"damaged")):
+        damage()
+        pd.testing.assert_frame_equal(store.index(), frame)
+        pd.testing.assert_frame_equal(pd.read_parquet(index), frame)
+    shutil.rmtree(cells[0].folder)
+    assert list(store.index()["cell"]) == [cells[1].key]
+
+
+def test_the_index_of_an_empty_store_is_empty_and_writes_nothing(store: CellStore) -> None:
+    assert list(store.index().columns) == ["cell", "task", "fold", "method", "seed", "finished"]
+    assert not store.root.exists()
+
+
+def test_a_cell_is_found_by_the_beginning_of_its_hash(store: CellStore, make_grid: MakeGrid) -> None:
+    cells = [only_cell(make_grid(methods), store) for methods in ("erm", "irm")]
+    assert store.get(cells[0].key[:8]) == cells[0]
+    with pytest.raises(UserError, match="2 finished cells .* see holdfast list"):
+        store.get("")
+    with pytest.raises(UserError, match="no finished cells .* begin with 'zz'"):
+        store.get("zz")
+
+
+def test_an_estimator_of_foreign_types_is_not_opened(store: CellStore, make_grid: MakeGrid) -> None:
+    import skops.io
+
+    cell = only_cell(make_grid("logistic"), store)
+    skops.io.dump({"path": Path("x")}, cell.folder / "model.skops")
+    with pytest.raises(UserError, match="not scikit-learn's"):
+        cell.estimator()
+
+
+def test_a_chain_goes_on_from_no_estimator(store: CellStore, make_grid: MakeGrid) -> None:
+    ((fold, spec),) = make_grid("logistic").specs()
+    with pytest.raises(UserError, match="logistic is not a network"):
+        load_module(spec, finish_cell(spec, fold.data, store), fold.data)
