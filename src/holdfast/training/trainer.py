@@ -46,6 +46,7 @@ class Fit:
         history: Scalars along the way: ``{"step": …, "loss": …}``.
         records: Scores of the kept checkpoints on the selection rows, where a rule asked for them.
         selected: The step whose weights the models hold.
+        ledger: What the stage has cost.
     """
 
     models: Mapping[str, nn.Module]
@@ -54,6 +55,7 @@ class Fit:
     history: tuple[Scalars, ...]
     selected: int
     load: Callable[[int], Mapping[str, Mapping[str, Tensor]]]
+    ledger: Ledger
     records: tuple[Record, ...] = ()
 
     @property
@@ -214,7 +216,7 @@ class Trainer:
             chosen = select.choose(records)
         for name, module in models.items():
             module.load_state_dict(loop.load(chosen)[name])
-        return Fit(models, loop.done, tuple(loop.kept), tuple(loop.history), chosen, loop.load, records)
+        return Fit(models, loop.done, tuple(loop.kept), tuple(loop.history), chosen, loop.load, loop.ledger, records)
 
     def _records(self, loop: _Loop, model: nn.Module, view: TrainingView) -> tuple[Record, ...]:
         data = view.role("selection").to("cpu", self.dtype)
