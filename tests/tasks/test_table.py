@@ -18,6 +18,7 @@ from holdfast.core.registry import create
 from holdfast.core.task import Task, TaskData
 from holdfast.models.rescaled import Rescaled
 from holdfast.tasks.table import TableFile
+from holdfast.testing.tasks import check_task
 
 Make = Callable[..., TableFile]
 
@@ -248,6 +249,15 @@ def test_a_folder_of_splits(tmp_path: Path) -> None:
 def test_equal_options_give_equal_data_and_another_seed_other_splits(make: Make) -> None:
     one, same, other = (make(data_seed=seed).load().fingerprint() for seed in (0, 0, 1))
     assert one == same != other
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"label": "cost", "unit": "patient"}, {"split": "part", "group": ("sex", "ward")}]
+)
+def test_the_contract_of_tasks_holds(make: Make, options: dict[str, Any]) -> None:
+    frame = patients().assign(part=np.resize(["train", "val", "test"], 400))
+    for fold in make(frame, **options).folds():
+        check_task(fold)
 
 
 def test_a_reference_reads_back(make: Make) -> None:

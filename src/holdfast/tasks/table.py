@@ -146,13 +146,13 @@ class TableFile(Task):
         roles = self._roles()
         frame = read_table(self.path)
         notes = list(check_roles(frame, roles, None if self.kind == "auto" else self.kind))
+        kind = infer_kind(frame[self.label]) if self.kind == "auto" else self.kind
         _check_group_names(roles)
         environment, pooling = _pooled(_column(frame[self.environment]), self.min_environment_rows)
         known = (environment.codes >= 0).nonzero()[:, 0]
         if len(known) < len(frame):
             notes.append(f"left out, without an environment: {count(len(frame) - len(known), 'row')}")
             frame = frame.iloc[known.numpy()]
-        kind = infer_kind(frame[self.label]) if self.kind == "auto" else self.kind
         unit = None if self.unit is None else _numbered(frame[self.unit])
         return _Rows(frame, known, environment.take(known), unit, kind, (*notes, *pooling))
 
