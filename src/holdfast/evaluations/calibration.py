@@ -14,7 +14,7 @@ from holdfast.evaluations.scored import ScoredRows, by_value, measured_splits, s
 
 ROWS_PER_POINT = 50
 MOST_POINTS = 15
-MOST_ENVIRONMENTS = 8
+MOST_ENVIRONMENTS = 6
 
 
 @register
@@ -23,7 +23,7 @@ class Calibration(Evaluation):
     """A reliability diagram for each test split: accuracy against confidence, for all rows and each environment.
 
     Rows are sorted by the probability of the predicted class into at most 15 points of equally many rows, of 50 or
-    more. The eight largest environments are drawn. The number to it, the debiased ECE, is one of ``performance``.
+    more. The six largest environments are drawn. The number to it, the debiased ECE, is one of ``performance``.
     """
 
     kinds = ("classification",)

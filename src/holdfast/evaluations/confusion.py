@@ -42,5 +42,5 @@ def _matrix(rows: ScoredRows, classes: tuple[str, ...]) -> Matrix:
         columns=classes,
         x_label="predicted",
         y_label="label",
-        caption=f"Share of each label's rows, of {rows.n} in all; blank where a label has none.",
+        caption=f"Share of each label's rows, of {rows.n} in all; empty where a label has none.",
     )

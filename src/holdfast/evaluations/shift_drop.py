@@ -10,7 +10,7 @@ from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
 from holdfast.core.registry import register
 from holdfast.core.task import TaskData
 from holdfast.evaluations.scored import Level, ScoredRows, headline, measured_splits, score, with_interval
-from holdfast.statistics import Interval, Metric, no_interval
+from holdfast.statistics import Interval, Metric
 
 
 @register
@@ -70,7 +70,8 @@ def difference_interval(first: float, of_first: Interval, second: float, of_seco
     """
     low, high, second_low, second_high = of_first.low, of_first.high, of_second.low, of_second.high
     if low is None or high is None or second_low is None or second_high is None:
-        return no_interval(of_first.level, f"{of_first.kind}, {of_second.kind}")
+        missing = of_second if low is not None and high is not None else of_first
+        return Interval(None, None, missing.level, missing.kind)
     below = np.hypot(max(first - low, 0.0), max(second_high - second, 0.0))
     above = np.hypot(max(high - first, 0.0), max(second - second_low, 0.0))
     kinds = " and ".join(dict.fromkeys((of_first.kind, of_second.kind)))

@@ -121,6 +121,6 @@ def _accuracy_by_label(rows: ScoredRows, groups: Column, classes: tuple[str, ...
             columns=tuple(groups.names[code] for code in present),
             x_label="group",
             y_label="label",
-            caption="Blank where there are no rows.",
+            caption="Empty where there are no rows.",
         )
     ]
