@@ -213,15 +213,18 @@ def test_secondary_metrics_are_means_over_seeds(run, summary):
     assert not row.higher_is_better
 
 
-def test_parts_are_listed_only_for_metrics_that_have_no_whole(run):
+def test_parts_are_listed_only_for_metrics_without_one_number(run):
     cell = run.cells[0]
     more = (
         Measurement("log-loss", 0.3, "test", 10, environment="x"),
         Measurement("flips", 0.2, "test", 10, environment="x"),
+        Measurement("flips", 0.2, "test", 10, environment="y", group="g"),
+        Measurement("worst-group", 0.2, "test", 10, group="x"),
     )
     cell = dataclasses.replace(cell, measurements=(*cell.measurements, *more))
     rows = summarise(dataclasses.replace(run, cells=(cell, *run.cells[1:]))).secondary
-    assert [(r.metric, r.part) for r in rows if r.part] == [("flips", "x")]
+    assert [(r.metric, r.part) for r in rows if r.part] == [("flips", "x"), ("flips", "y / g")]
+    assert [r.part for r in rows if r.metric == "worst-group"] == [""]
 
 
 def test_json_is_plain_and_complete(summary):

@@ -99,21 +99,34 @@ def read_run(folder: Path) -> RunResult:
     """
     if not (folder / "run.json").exists():
         raise UserError(f"{folder} is not the folder of a run: it has no run.json")
-    content = read_json(folder / "run.json")
-    task = content["task"]
-    task["pictures"] = tuple(from_json(picture) for picture in task["pictures"])
-    task["notes"] = tuple(task["notes"])
-    store = CellStore(folder.parent / "cells")
+    record = _read_record(folder / "run.json")
+    store = CellStore(folder.resolve().parent / "cells")
     return RunResult(
-        command=content["command"],
-        task=TaskSummary(**task),
-        methods=tuple(content["methods"]),
-        cells=tuple(read_result(store, Evaluated(**cell)) for cell in content["cells"]),
-        rule=content["rule"],
-        rule_oracle=content["rule_oracle"],
-        trials=content["trials"],
-        warnings=tuple(content["warnings"]),
+        command=record.command,
+        task=record.task,
+        methods=record.methods,
+        cells=tuple(read_result(store, cell) for cell in record.cells),
+        rule=record.rule,
+        rule_oracle=record.rule_oracle,
+        trials=record.trials,
+        warnings=record.warnings,
     )
+
+
+def _read_record(path: Path) -> RunRecord:
+    content = read_json(path)
+    try:
+        task = content["task"]
+        pictures = tuple(from_json(picture) for picture in task["pictures"])
+        parts = {
+            "task": TaskSummary(**{**task, "notes": tuple(task["notes"]), "pictures": pictures}),
+            "methods": tuple(content["methods"]),
+            "cells": tuple(Evaluated(**cell) for cell in content["cells"]),
+            "warnings": tuple(content["warnings"]),
+        }
+        return RunRecord(**{**content, **parts})
+    except (KeyError, TypeError):
+        raise UserError(f"{path} is damaged: run the command again, finished cells are kept") from None
 
 
 def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSummary:
