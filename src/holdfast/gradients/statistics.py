@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,6 +50,17 @@ class Stats:
             square=gradient.square() if Stat.SQUARE in needs else None,
             log=log,
             nonzero=(~zero).to(torch.int32) if Stat.LOG in needs else None,
+        )
+
+    def reshape(self, shape: tuple[int, ...]) -> Stats:
+        """The same statistics for the parameter in another shape."""
+        return self._each(lambda tensor: tensor.reshape(shape))
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> Stats:
+        return Stats(
+            self.environments,
+            function(self.sum),
+            *(None if t is None else function(t) for t in (self.sign, self.square, self.log, self.nonzero)),
         )
 
     def __add__(self, other: Stats) -> Stats:

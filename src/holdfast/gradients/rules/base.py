@@ -1,0 +1,86 @@
+"""What every rule is given and what it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.gradients.grouping import Chunk, Grouping
+from holdfast.gradients.statistics import Stat, Stats
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGradient:
+    """One call of a layer, with the gradient of the objective in what it put out.
+
+    Attributes:
+        layer: The layer.
+        wanted: Names, in the layer, of the parameters whose gradients are asked for.
+        inputs: (B, …) its first argument.
+        directions: (B, …) gradients in its outputs by their position.
+        arguments: All its positional arguments as they were given.
+        keywords: All its keyword arguments.
+    """
+
+    layer: nn.Module
+    wanted: frozenset[str]
+    inputs: Tensor
+    directions: Mapping[int, Tensor]
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+
+    @property
+    def outputs(self) -> Tensor:
+        """(B, …) gradient in the output of a layer that has one."""
+        return next(iter(self.directions.values()))
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory of one row of inputs and outputs."""
+        return sum(t[0].numel() * t.element_size() for t in (self.inputs, *self.directions.values()))
+
+
+class Workspace:
+    """Buffers that are used again from chunk to chunk and step to step: fresh memory costs page faults."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[object, Tensor] = {}
+
+    def take(self, slot: object, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """An uninitialised tensor; what the slot held before is lost."""
+        size = torch.Size(shape).numel()
+        buffer = self._buffers.get(slot)
+        if buffer is None or buffer.numel() < size or buffer.dtype != like.dtype or buffer.device != like.device:
+            buffer = self._buffers[slot] = torch.empty(size, dtype=like.dtype, device=like.device)
+        return buffer[:size].view(shape)
+
+    def clear(self) -> None:
+        """Free all buffers."""
+        self._buffers.clear()
+
+
+class Rule:
+    """Gradients per environment of one family of layers."""
+
+    def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
+        """(k, *shape) gradients of k environments by parameter name; they are the caller's to overwrite."""
+        raise NotImplementedError
+
+    def shortcut(
+        self, gradient: LayerGradient, grouping: Grouping, needs: frozenset[Stat]
+    ) -> Mapping[str, Stats] | None:
+        """Statistics without any gradient per environment, where the layer has such a formula."""
+        return None
+
+    def describe(self, layer: nn.Module) -> str:
+        """In words, how the gradients are made."""
+        return f"the rule of {type(layer).__name__}"
+
+
+def sum_positions(gradients: Tensor, keep: int) -> Tensor:
+    """(k, n, …) to (k, …): sum over rows and all positions except the last ``keep`` dimensions; always a copy."""
+    return gradients.sum(dim=tuple(range(1, gradients.ndim - keep)))

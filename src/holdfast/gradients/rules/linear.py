@@ -1,0 +1,42 @@
+"""Linear layers: one batched product per chunk; per example, signs and squares without any gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from holdfast.gradients.grouping import Chunk, Grouping
+from holdfast.gradients.rules.base import LayerGradient, Rule, Workspace, sum_positions
+from holdfast.gradients.rules.outer import outer_products
+from holdfast.gradients.statistics import Stat, Stats
+
+
+class LinearRule(Rule):
+    """g_e = Σ over rows and positions of δ ⊗ a, with a the input and δ the gradient of the output."""
+
+    def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
+        outputs = chunk.take_gradients(gradient.outputs)
+        blocks = {}
+        if "bias" in gradient.wanted:
+            blocks["bias"] = sum_positions(outputs, keep=1)
+        if "weight" in gradient.wanted:
+            inputs = chunk.take(gradient.inputs).to(outputs.dtype).flatten(1, -2)
+            outputs = outputs.flatten(1, -2)
+            buffer = workspace.take("linear", (len(inputs), outputs.shape[-1], inputs.shape[-1]), outputs)
+            blocks["weight"] = torch.bmm(outputs.transpose(1, 2), inputs, out=buffer)
+        return blocks
+
+    def shortcut(
+        self, gradient: LayerGradient, grouping: Grouping, needs: frozenset[Stat]
+    ) -> Mapping[str, Stats] | None:
+        inputs, outputs = gradient.inputs.to(gradient.outputs.dtype), gradient.outputs
+        if not grouping.is_per_example or inputs.ndim != 2:
+            return None
+        stats = {}
+        if "weight" in gradient.wanted:
+            stats["weight"] = outer_products(outputs, inputs, needs)
+        if "bias" in gradient.wanted:
+            stats["bias"] = outer_products(outputs, torch.ones_like(outputs[:, :1]), needs).reshape(outputs.shape[1:])
+        return stats
