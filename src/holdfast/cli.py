@@ -112,7 +112,7 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluate", metavar="NAME,…", help="evaluations; the usual ones by default")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each method; default %(default)s")
     parser.add_argument(
-        "--select", default="validation", metavar="RULE", help="which checkpoint counts; default %(default)s"
+        "--select", metavar="RULE", help="which checkpoint counts; default validation, or last without selection rows"
     )
     budget = parser.add_argument_group("budget and numerics")
     budget.add_argument("--steps", type=int, metavar="N", help="updates; the task's by default")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.core.errors import UserError
@@ -11,7 +12,7 @@ from holdfast.core.method import Method
 from holdfast.core.options import Reference, parse_alternatives
 from holdfast.core.registry import create, plugins
 from holdfast.core.task import Model, Task
-from holdfast.experiments.grid import Chain, Grid, load_folds
+from holdfast.experiments.grid import Chain, Fold, Grid, load_folds
 from holdfast.experiments.numerics import Numerics
 from holdfast.training import Budget, SelectionRule
 
@@ -38,7 +39,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
     """
     _check_numbers(options)
     chains = chains_of(options.method)
-    rule = create(SelectionRule, options.select)
+    asked = create(SelectionRule, options.select) if options.select else None
     model = create(Model, options.model) if options.model else None
     task = task_of(options)
     folds = load_folds(task)
@@ -48,7 +49,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
         folds=folds,
         chains=chains,
         seeds=tuple(range(options.seeds)),
-        rule=rule,
+        rule=asked or usual_rule(folds),
         budget=Budget(options.steps) if options.steps else None,
         batch_size=options.batch_size,
         model=model,
@@ -56,6 +57,12 @@ def grid_of(options: argparse.Namespace) -> Grid:
     )
     grid.check()
     return grid
+
+
+def usual_rule(folds: Sequence[Fold]) -> SelectionRule:
+    """Training-domain validation, or no selection where a fold has no selection rows."""
+    has_rows = all(fold.data.with_role("selection") for fold in folds)
+    return create(SelectionRule, "validation" if has_rows else "last")
 
 
 def task_of(options: argparse.Namespace) -> Task:

@@ -52,6 +52,8 @@ class TaskData:
         splits: The rows by role.
         model: The default architecture.
         steps, batch_size: The default budget: updates, and rows per update.
+        target_scale: Standard deviation of the training targets, by which the default regression loss is made free of
+            units; 1 for classification.
         classes: Names of the C classes; empty for regression.
         groups: Attribute columns whose values are the groups of the evaluation.
         question: One sentence: what is asked of a model here.
@@ -69,6 +71,7 @@ class TaskData:
     model: Model
     steps: int = 400
     batch_size: int = 128
+    target_scale: float = 1.0
     classes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     question: str = ""
@@ -155,6 +158,10 @@ class Model(Plugin):
         """A fresh network from inputs (B, *input_shape) to (B, outputs)."""
         raise NotImplementedError
 
+    def replaced_by(self, other: Model) -> Model:
+        """What a task uses in place of this one when a user names another network."""
+        return other
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -190,6 +197,7 @@ class TrainingView:
     model: Model
     data: Mapping[Role, Dataset]
     oracle: Oracle | None = None
+    target_scale: float = 1.0
 
     @property
     def train(self) -> Dataset:
@@ -261,7 +269,16 @@ def training_view(
     for role, rows_of_role in data.items():
         if rows_of_role.y is not None:
             ledger.labels[role] = len(rows_of_role)
-    return TrainingView(task.kind, task.classes, task.outputs, task.input_shape, task.model, data, oracle)
+    return TrainingView(
+        kind=task.kind,
+        classes=task.classes,
+        outputs=task.outputs,
+        input_shape=task.input_shape,
+        model=task.model,
+        data=data,
+        oracle=oracle,
+        target_scale=task.target_scale,
+    )
 
 
 def check_needs(task: TaskData, needs: Needs, *, what: str = "method") -> None:

@@ -103,7 +103,7 @@ class Grid:
             data=fingerprint,
             fold=fold.name,
             chain=chain,
-            model=self.model or fold.data.model,
+            model=fold.data.model.replaced_by(self.model) if self.model else fold.data.model,
             seed=seed,
             budget=self.budget or Budget(fold.data.steps),
             batch_size=self.batch_size or fold.data.batch_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -28,6 +29,17 @@ def half_squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     return squared_error(outputs, y) / 2
 
 
-def default_loss(kind: Literal["classification", "regression"]) -> Loss:
-    """The loss that a kind of task has by default."""
-    return cross_entropy if kind == "classification" else squared_error
+def default_loss(kind: Literal["classification", "regression"], target_scale: float = 1.0) -> Loss:
+    """The loss that a kind of task has by default.
+
+    Args:
+        kind: Classification has :func:`cross_entropy`, regression :func:`squared_error` in units of ``target_scale``².
+        target_scale: Makes penalties, regularisation and learning rates mean the same whatever the target's units.
+    """
+    if kind == "classification":
+        return cross_entropy
+    return squared_error if target_scale == 1 else functools.partial(_scaled_squared_error, scale=target_scale)
+
+
+def _scaled_squared_error(outputs: Tensor, y: Tensor, *, scale: float) -> Tensor:
+    return squared_error(outputs / scale, y / scale)

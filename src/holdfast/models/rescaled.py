@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -37,6 +38,9 @@ class Rescaled(Model):
     model: MLP | Linear | CNN = MLP()
     shift: float = 0.0
     scale: float = 1.0
+
+    def replaced_by(self, other: Model) -> Model:
+        return dataclasses.replace(self, model=other)  # type: ignore[arg-type]  # options list ours, code takes any
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         network = self.model.build(input_shape, outputs)

@@ -105,6 +105,7 @@ class TableFile(Task):
             model=_model(rows.kind, label[train]),
             steps=1000,
             batch_size=256,
+            target_scale=_scale(rows.kind, label[train]),
             classes=classes,
             groups=self.group,
             question=self._question(),
@@ -277,8 +278,12 @@ def _check_group_names(roles: ColumnRoles) -> None:
 def _model(kind: Kind, label: Tensor) -> Model:
     if kind == "classification":
         return MLP()
-    std = label.double().std(correction=0).item()
-    return Rescaled(model=MLP(), shift=label.double().mean().item(), scale=std or 1.0)
+    return Rescaled(model=MLP(), shift=label.double().mean().item(), scale=_scale(kind, label))
+
+
+def _scale(kind: Kind, label: Tensor) -> float:
+    """Standard deviation of the training targets; 1 for classes and constants."""
+    return 1.0 if kind == "classification" else label.double().std(correction=0).item() or 1.0
 
 
 def _unseen(classes: tuple[str, ...], label: Tensor) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ class GradientStep(nn.Module):
         """Build the optimizer of ``models["model"]`` and of the parts' own parameters."""
         model = models["model"]
         self.to(trainer.device)
-        self.loss = self.loss or default_loss(view.kind)
+        self.loss = self.loss or default_loss(view.kind, view.target_scale)
         self._autocast = trainer.autocast
         self._engine = ReferenceEngine(model)
         groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad], "name": "model"}]
