@@ -80,8 +80,8 @@ class BlockSampler:
 class EnvironmentSampler(BlockSampler):
     """The same number of rows from each of min(E, 16) environments at every step.
 
-    With more environments, 16 of them are drawn afresh for each step. Within an environment rows come in shuffled
-    order; a small one starts again when it is used up.
+    With more environments, 16 of them are drawn afresh for each step. Within an environment rows come in random order;
+    when all have been used they come again in another.
 
     Args:
         environment: (N,) codes; −1 (unknown) is one more environment.
@@ -93,19 +93,24 @@ class EnvironmentSampler(BlockSampler):
     def __init__(
         self, environment: Tensor, batch_size: int, generator: torch.Generator, most: int = MAX_ENVIRONMENTS
     ) -> None:
-        _, self._codes, counts = torch.unique(environment.cpu(), return_inverse=True, return_counts=True)
-        self._counts = counts
-        self._starts = counts.cumsum(0) - counts
-        self._environments = len(counts)
+        _, codes, self._counts = torch.unique(environment.cpu(), return_inverse=True, return_counts=True)
+        self._environments = len(self._counts)
         self._per_step = min(self._environments, most)
         self.rows_each = max(1, batch_size // self._per_step)
         self._steps = self._block_length()
+        shown = self.rows_each * self._steps * self._per_step / self._environments
+        passes = torch.ceil(0.99 * shown / self._counts).long()  # a hundredth of a pass may wrap around
+        self._rows = torch.arange(len(codes)).repeat_interleave(passes[codes])
+        passed = torch.arange(len(self._rows)) - torch.searchsorted(self._rows, self._rows)
+        self._pass = codes[self._rows] * passes.max() + passed
+        self._lengths = passes * self._counts
+        self._starts = self._lengths.cumsum(0) - self._lengths
         super().__init__(generator)
 
     def make_block(self) -> Tensor:
         shuffled = self._shuffle()
         chosen, turn = self._choose()
-        within = (turn[..., None] * self.rows_each + torch.arange(self.rows_each)) % self._counts[chosen][..., None]
+        within = (turn[..., None] * self.rows_each + torch.arange(self.rows_each)) % self._lengths[chosen][..., None]
         return shuffled[self._starts[chosen][..., None] + within].flatten(1)
 
     def _block_length(self) -> int:
@@ -116,9 +121,9 @@ class EnvironmentSampler(BlockSampler):
         return max(1, min(max(epoch, 64), _BLOCK_ENTRIES // widest))
 
     def _shuffle(self) -> Tensor:
-        """(N,) row positions, environment after environment, each in random order."""
-        random = torch.randperm(len(self._codes), generator=self.generator)
-        return random[torch.argsort(self._codes[random], stable=True)]
+        """Row positions, environment after environment, pass after pass through its rows, each in random order."""
+        random = torch.randperm(len(self._rows), generator=self.generator)
+        return self._rows[random[torch.argsort(self._pass[random], stable=True)]]
 
     def _choose(self) -> tuple[Tensor, Tensor]:
         """(T, K) environments of each step, and how often each was chosen before in this block."""
