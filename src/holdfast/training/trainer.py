@@ -249,7 +249,7 @@ class _Loop:
         self.history: list[Scalars] = []
         self.ledger = Ledger()
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
-        self._every = max(1, self.budget.amount // _HISTORY_POINTS)
+        self._checkpointed = -1
 
     def run(self) -> None:
         """Train from the last full checkpoint, or from the start, to the end of the budget."""
@@ -261,7 +261,7 @@ class _Loop:
         while self.spent < self.budget.amount:
             self._update()
             self._now_and_then()
-        if self._pending or self.done not in self.kept:
+        if self.done not in self.kept or self.done != self._checkpointed:
             self._finish()
 
     def load(self, step: int) -> Mapping[str, Mapping[str, Tensor]]:
@@ -274,11 +274,15 @@ class _Loop:
         batch = self.source.next_batch()
         scalars = self.step(self.models, batch, self.optimizers, self.spent / self.budget.amount)
         self.done += 1
-        self.spent += self.budget.cost(batch)
+        before, self.spent = self._point(), self.spent + self.budget.cost(batch)
         self.ledger.forwards += len(batch)
         self.ledger.gradients += len(batch) * self.step.passes
-        if self.done % self._every == 0 or self.done == 1:
+        if self._point() > before or self.done == 1:
             self._pending.append((self.done, scalars))
+
+    def _point(self) -> int:
+        """How many points of the history are due by now."""
+        return self.spent * _HISTORY_POINTS // self.budget.amount
 
     def _now_and_then(self) -> None:
         if self.done in self.keep:
@@ -318,6 +322,7 @@ class _Loop:
             "ledger": self.ledger.as_dict(),
         }
         self.trainer.store.save(self.stage, "checkpoint", _clones(tree))
+        self._checkpointed = self.done
 
     def _restore(self) -> bool:
         tree = self.trainer.store.load(self.stage, "checkpoint")
@@ -332,7 +337,7 @@ class _Loop:
         _set_random_state(tree["random"], self.trainer.device)
         self.done, self.spent, self.kept = (tree["progress"][key] for key in ("done", "spent", "kept"))
         self.kept, self.history = list(self.kept), list(tree["history"])
-        self.ledger = Ledger(**tree["ledger"])
+        self.ledger, self._checkpointed = Ledger(**tree["ledger"]), self.done
         return True
 
     def _write_history(self) -> None:
