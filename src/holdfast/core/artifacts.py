@@ -32,10 +32,13 @@ PAPER = "#f0f1f2"
 
 _MAX_WRITTEN = 12
 _MAX_TICKS = 30
+_MAX_MARKS = 15
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "holdfast",
     "text.parse_math": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "font.size": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -83,7 +86,7 @@ class Curve:
 
         def draw(axes: Axes) -> None:
             for (x, y), color in zip(self.series.values(), itertools.cycle(COLORS)):
-                axes.plot(x, y, color=color)
+                axes.plot(x, y, color=color, marker="o" if len(x) <= _MAX_MARKS else "", markersize=2.5)
             if self.log_x:
                 log_steps(axes)
             axes.set_xlabel(self.x_label)
@@ -106,31 +109,54 @@ class Matrix:
     caption: str = ""
 
     def to_html(self) -> str:
-        """An inline SVG: the larger a number the fuller its color, another color below zero; written in if few."""
+        """A grid whose cells are the fuller of color the larger the number, of another color below zero.
+
+        Small grids are tables with the numbers written in, large ones an inline SVG without.
+        """
         import numpy as np
 
         values = np.asarray(self.values, dtype=float).reshape(len(self.rows), len(self.columns))
-        largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
-        pixels = np.zeros((*values.shape, 4))
-        pixels[..., :3] = np.where((values < 0)[..., None], _rgb(COLORS[1]), _rgb(COLORS[0]))
-        pixels[..., 3] = np.nan_to_num(0.7 * np.abs(values) / (largest or 1.0), posinf=0.7)
+        largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
+        strength = np.nan_to_num(np.clip(values / largest, -1, 1))
+        if max(values.shape) > _MAX_WRITTEN:
+            return self._image(strength)
+        digits = ".2f" if largest <= 1 else ".3g"
+        both = np.stack([values, strength], axis=-1).tolist()
+        return self._table(["".join(_shaded(value, shade, digits) for value, shade in line) for line in both])
+
+    def _table(self, cells: Sequence[str]) -> str:
+        """The table, from the cells of each row."""
+        corners = [
+            f"{html.escape(name)}\N{NO-BREAK SPACE}{arrow}"
+            for name, arrow in ((self.y_label, "↓"), (self.x_label, "→"))
+            if name
+        ]
+        head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in self.columns)
+        rows = zip(self.rows, cells, strict=True)
+        body = "".join(f'<tr><th scope="row">{html.escape(name)}</th>{line}</tr>' for name, line in rows)
+        return (
+            f'<div class="scroll"><table class="matrix"><thead><tr><th>{" ".join(corners)}</th>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>"
+        )
+
+    def _image(self, strength: Any) -> str:
+        import numpy as np
+
+        pixels = np.zeros((*strength.shape, 4))
+        pixels[..., :3] = np.where((strength < 0)[..., None], _rgb(COLORS[1]), _rgb(COLORS[0]))
+        pixels[..., 3] = np.abs(strength)
 
         def draw(axes: Axes) -> None:
             axes.imshow(pixels, aspect="auto", interpolation="none")
             for axis, names in ((axes.xaxis, self.columns), (axes.yaxis, self.rows)):
-                every = math.ceil(len(names) / _MAX_TICKS) or 1
+                every = math.ceil(len(names) / _MAX_TICKS)
                 axis.set_ticks(range(0, len(names), every), [shorten(name) for name in names[::every]])
-            axes.tick_params(axis="x", rotation=45)
+            axes.tick_params(axis="x", rotation=90)
+            axes.tick_params(length=0)
             axes.set_xlabel(self.x_label)
             axes.set_ylabel(self.y_label)
-            axes.tick_params(length=0)
-            axes.spines[:].set_visible(False)
-            if max(values.shape, default=0) <= _MAX_WRITTEN:
-                for (row, column), value in np.ndenumerate(values):
-                    text = "–" if np.isnan(value) else f"{value:.2g}".replace("-", "−")
-                    axes.text(column, row, text, ha="center", va="center", fontsize=7)
 
-        return svg(draw, title=self.name, height=min(1.2 + 0.24 * len(self.rows), 6.0))
+        return svg(draw, title=self.name, height=min(1.2 + 0.16 * len(self.rows), 6.0))
 
 
 @dataclass(frozen=True)
@@ -193,9 +219,10 @@ def svg(draw: Callable[[Axes], None], *, title: str = "", width: float = 4.4, he
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
+        canvas = FigureCanvasSVG(figure)
         draw(figure.add_subplot())
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        # savefig would lay out and draw twice.
+        canvas.print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
     return _inline(buffer.getvalue(), title, width)
 
 
@@ -248,6 +275,17 @@ def _inline(text: str, title: str, width: float) -> str:
 
 def _rgb(color: str) -> tuple[float, ...]:
     return tuple(int(color[k : k + 2], 16) / 255 for k in (1, 3, 5))
+
+
+def _shaded(value: float, strength: float, digits: str) -> str:
+    """A table cell that is the fuller of color the nearer its strength is to one or minus one."""
+    if math.isnan(value):
+        return '<td class="number">–</td>'
+    text = "0" if value == 0 else f"{value:{digits}}".replace("-", "−")
+    k = int(strength < 0)
+    mix = f"color-mix(in srgb,var(--series-{k + 1},{COLORS[k]}) {70 * abs(strength):.0f}%,transparent)"
+    style = f' style="background:{mix}"' if strength else ""
+    return f'<td class="number"{style}>{text}</td>'
 
 
 def _cell(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -333,19 +333,25 @@ def _reason(result: Comparison, adjusted: float, n_tests: int) -> str:
 
 
 def _secondary(run: RunResult, headline: str, level: float) -> tuple[Secondary, ...]:
-    """Every other metric on whole splits; on parts only if it has no value on the whole split."""
+    """Every other metric that has one number for each split; of the others, each environment's and group's."""
     found: dict[tuple[str, str, str], dict[str, list[Measurement]]] = defaultdict(lambda: defaultdict(list))
     for cell in run.cells:
+        by_split: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
         for m in cell.measurements:
             if m.metric != headline:
-                part = " / ".join(filter(None, (m.environment, m.group)))
-                found[m.metric, m.split, part][cell.method].append(m)
-    whole = {(metric, split) for metric, split, part in found if not part}
-    return tuple(
-        Secondary(metric, split, part, _direction(by_method), _by_method(by_method, level))
-        for (metric, split, part), by_method in found.items()
-        if not part or (metric, split) not in whole
-    )
+                by_split[m.metric, m.split].append(m)
+        for (metric, split), measurements in by_split.items():
+            for part, m in _whole_or_parts(measurements):
+                found[metric, split, part][cell.method].append(m)
+    return tuple(Secondary(*key, _direction(by), _by_method(by, level)) for key, by in found.items())
+
+
+def _whole_or_parts(measurements: Sequence[Measurement]) -> Iterable[tuple[str, Measurement]]:
+    """What a metric says of a split: its one number (of all rows, or of the worst part), or that of each part."""
+    whole = [m for m in measurements if m.environment is None and m.group is None]
+    if whole or len(measurements) == 1:
+        return [("", m) for m in (whole or measurements)]
+    return [(" / ".join(filter(None, (m.environment, m.group))), m) for m in measurements]
 
 
 def _direction(by_method: Mapping[str, Sequence[Measurement]]) -> bool:

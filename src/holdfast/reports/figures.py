@@ -132,6 +132,7 @@ def learning_curves(run: RunResult, summary: Summary) -> LearningCurves | None:
     solid = next((s.name for s in summary.splits if s.role == ("selection" if "selection" in roles else "train")), "")
     splits = (solid, *summary.targets)
     curves = {method: _curves([c for c in run.cells if c.method == method], splits) for method in run.methods}
+    curves = {method: lines for method, lines in curves.items() if any(len(steps) > 1 for steps, _ in lines.values())}
     lines = list(dict.fromkeys(key for by_line in curves.values() for key in by_line))
     if not lines:
         return None
@@ -139,7 +140,7 @@ def learning_curves(run: RunResult, summary: Summary) -> LearningCurves | None:
     limits = _limits([_shown(summary, v) for line in values for v in line])
     styles = _styles(lines, solid)
     steps = {m: sorted({c.selected for c in run.cells if c.method == m and c.selected is not None}) for m in curves}
-    panels = {m: _panel(summary, m, c, styles, limits, steps[m]) for m, c in curves.items() if c}
+    panels = {m: _panel(summary, m, c, styles, limits, steps[m]) for m, c in curves.items()}
     return LearningCurves(panels, _curve_legend(lines, styles), solid, summary.targets)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,15 @@ def render(run: RunResult, summary: Summary) -> str:
             max_rows=MAX_ROWS,
         )
     )
-    return page.encode("utf-8", "replace").decode()  # a file name may hold bytes that are no text
+    page = page.encode("utf-8", "replace").decode()  # a file name may hold bytes that are no text
+    return _with_unique_ids(page)
+
+
+def _with_unique_ids(page: str) -> str:
+    """The page with ids counted by drawing: equal drawings come with equal ids."""
+    drawings = re.split("(?=<svg )", page)
+    hashed = re.compile(r"""((?: id="|url\(#|xlink:href="#))[0-9a-f]{8}-""")
+    return "".join(hashed.sub(rf"\g<1>d{k}-", drawing) for k, drawing in enumerate(drawings))
 
 
 @functools.cache
@@ -199,12 +208,16 @@ class _Cost:
 
 def _selected(run: RunResult, summary: Summary) -> list[tuple[str, list[str]]]:
     """By method, the selected step of every seed; the steps of its folds one after the other."""
-    steps: dict[tuple[str, int], list[str]] = {}
-    for cell in run.cells:
-        text = MISSING if cell.selected is None else f"{cell.selected:,}"
-        steps.setdefault((cell.method, cell.seed), []).append(text)
+    steps = {(cell.method, cell.seed, cell.fold): cell.selected for cell in run.cells}
+
+    def of(method: str, seed: int, fold: str) -> str:
+        if (method, seed, fold) not in steps:
+            return "missing"
+        step = steps[method, seed, fold]
+        return MISSING if step is None else f"{step:,}"
+
     seeds = sorted({cell.seed for cell in run.cells})
-    return [(m, [" / ".join(steps.get((m, seed), ["missing"])) for seed in seeds]) for m in summary.methods]
+    return [(m, [" / ".join(of(m, seed, fold) for fold in summary.folds) for seed in seeds]) for m in summary.methods]
 
 
 def _provenance(cells: Sequence[CellResult]) -> list[tuple[str, str]]:
