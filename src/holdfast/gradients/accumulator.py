@@ -14,7 +14,7 @@ class Accumulator:
     >>> sums = Accumulator(frozenset({Stat.SIGN}))
     >>> sums.add(torch.tensor([[1.0, -2.0], [3.0, 0.0]]))
     >>> sums.stats().sign
-    tensor([ 2, -1], dtype=torch.int32)
+    tensor([ 2., -1.])
     """
 
     def __init__(self, needs: frozenset[Stat]) -> None:
@@ -36,11 +36,8 @@ class Accumulator:
             self._add("sign", block.sign_().sum(0))
 
     def stats(self) -> Stats:
-        """What was summed. Signs are summed as floats, which hold whole numbers below 2²⁴ exactly."""
-        sums = dict(self._sums)
-        if "sign" in sums:
-            sums["sign"] = sums["sign"].to(torch.int32)
-        return Stats(environments=self._environments, **sums)
+        """What was summed; signs as floats, which hold whole numbers below 2²⁴ exactly."""
+        return Stats(environments=self._environments, **self._sums)
 
     def _add(self, name: str, value: Tensor) -> None:
         if name in self._sums:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
-import torch
 from torch import Tensor
 
+from holdfast.gradients.masks import Rescale, agreement_mask, check_threshold, kept_fractions, rescale_
 from holdfast.gradients.statistics import Stat, Stats
 
 State = Mapping[str, Any]
@@ -69,28 +68,16 @@ class AndMask:
     """
 
     threshold: float = 1.0
-    rescale: Literal["tensor", "global", "none"] = "tensor"
+    rescale: Rescale = "tensor"
     needs: ClassVar[frozenset[Stat]] = frozenset({Stat.SIGN})
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold={self.threshold} is out of range: it must lie in [0, 1]")
+        check_threshold(self.threshold)
 
     def __call__(self, stats: Mapping[str, Stats], state: State) -> Aggregated:
-        masks = {name: self._mask(s) for name, s in stats.items()}
-        kept = {name: mask.float().mean() for name, mask in masks.items()}
-        scales = self._scales(masks, kept)
-        gradients = {name: torch.where(masks[name], s.sum / scales[name], 0.0) for name, s in stats.items()}
+        gradients = {name: agreement_mask(s, self.threshold) for name, s in stats.items()}
+        kept = kept_fractions(gradients)
+        for name, s in stats.items():
+            gradients[name] *= s.sum
+        rescale_(gradients, kept, self.rescale)
         return Aggregated(gradients, {f"kept {name}": fraction for name, fraction in kept.items()})
-
-    def _mask(self, stats: Stats) -> Tensor:
-        assert stats.sign is not None, "the engine leaves out nothing that is in `needs`"
-        return stats.sign.abs() >= math.ceil(self.threshold * stats.environments - 1e-9)
-
-    def _scales(self, masks: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
-        if self.rescale == "none":
-            return dict.fromkeys(masks, 1.0)
-        if self.rescale == "tensor":
-            return {name: 1e-10 + fraction for name, fraction in kept.items()}
-        total = sum(mask.numel() for mask in masks.values())
-        return dict.fromkeys(masks, 1e-10 + torch.stack([mask.sum() for mask in masks.values()]).sum() / total)

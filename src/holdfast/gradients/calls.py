@@ -53,6 +53,10 @@ class Call:
         if self.versions != self._versions():
             raise UserError(f"the input of layer {self.name!r} was modified in place: give the layer a copy")
 
+    def release(self) -> None:
+        """Let go of the arguments."""
+        self.arguments, self.keywords, self.versions = (), {}, ()
+
     def _versions(self) -> tuple[int, ...]:
         values = (*self.arguments, *self.keywords.values())
         return tuple(v._version for v in values if isinstance(v, Tensor) and not v.is_inference())
@@ -119,10 +123,23 @@ class Graph:
     Attributes:
         outputs: For each call, the gradient edges of its outputs by their position.
         uses: How many nodes read each leaf.
+        parents: The nodes through which the losses depend on a node.
     """
 
     outputs: dict[Call, dict[int, GradientEdge]]
     uses: dict[Tensor, int]
+    parents: dict[Node, list[Node]]
+
+    def above(self, nodes: set[Node]) -> set[Node]:
+        """All nodes through which the losses depend on one of these."""
+        found: set[Node] = set()
+        stack = list(nodes)
+        while stack:
+            for parent in self.parents.get(stack.pop(), ()):
+                if parent not in found:
+                    found.add(parent)
+                    stack.append(parent)
+        return found
 
     def forget(self, recorder: Recorder) -> None:
         """Take the calls, and the inputs they hold, out of the graph."""
@@ -135,19 +152,21 @@ def walk(losses: Tensor, recorder: Recorder) -> Graph:
     """Every call and every leaf that the losses depend on."""
     outputs: dict[Call, dict[int, GradientEdge]] = {}
     uses: dict[Tensor, int] = {}
-    seen: set[Node] = set()
-    stack = [losses.grad_fn]
+    parents: dict[Node, list[Node]] = {}
+    stack = [losses.grad_fn] if losses.grad_fn is not None else []
     while stack:
         node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
         for call, position, number in _notes(node).get(recorder, ()):
             outputs.setdefault(call, {})[position] = GradientEdge(node, number)
         for following, _ in node.next_functions:
+            if following is None:
+                continue
             if type(following).__name__ == "AccumulateGrad":
                 leaf = cast(Any, following).variable
                 uses[leaf] = uses.get(leaf, 0) + 1
+            elif following in parents:
+                parents[following].append(node)
             else:
+                parents[following] = [node]
                 stack.append(following)
-    return Graph(outputs, uses)
+    return Graph(outputs, uses, parents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -13,6 +14,7 @@ from holdfast.gradients.plan import Claim, Plan, make_plan, refuse_row_mixing
 from holdfast.gradients.request import Request
 from holdfast.gradients.rules import LayerGradient, ModuleAlone, Workspace
 from holdfast.gradients.statistics import Stats
+from holdfast.gradients.stream import stream_gradients
 from holdfast.gradients.units import Member, unit_statistics
 from holdfast.gradients.verification import find_layouts, wrong_sums
 
@@ -42,7 +44,7 @@ class Collector:
             return statistics | request.passes(used)
         refuse_row_mixing(graph.outputs)
         layouts, first = self._find_layouts(request, graph)
-        plan = make_plan(Graph({call: graph.outputs[call] for call in layouts}, graph.uses), used, self._slow)
+        plan = make_plan(layouts, graph.uses, used, self._slow)
         fast, failed = self._by_rules(request, graph, plan, layouts, first=first)
         if first:
             failed |= dict.fromkeys(
@@ -68,24 +70,46 @@ class Collector:
         self, request: Request, graph: Graph, plan: Plan, layouts: Mapping[Call, Layout], *, first: bool
     ) -> tuple[dict[Tensor, Stats], dict[Tensor, str]]:
         """Statistics of what the plan claims, and what could not be computed on its module alone."""
-        gradients = _output_gradients(request, graph, plan, keep=first or bool(plan.slow))
+        keep = first or bool(plan.slow) or request.retain_graph
+        at_once = {claims[0].call: claims for claims in plan.units if _needs_one_gradient(claims, graph)}
         statistics: dict[Tensor, Stats] = {}
         failed: dict[Tensor, str] = {}
-        for claims in plan.units:
-            parameters = {p for claim in claims for p in claim.parameters.values()}
+        gradients: dict[Call, dict[int, Tensor]] = defaultdict(dict)
+
+        def receive(key: tuple[Call, int], gradient: Tensor) -> None:
+            call, position = key
+            gradients[call][position] = layouts[call].rows_first(request.unscaled(gradient), len(request.losses))
+            if call in at_once:
+                serve(at_once[call])
+                del gradients[call]
+                if not keep:
+                    call.release()
+
+        def serve(claims: Sequence[Claim]) -> None:
             members = [
-                _member(claim, layouts[claim.call], gradients[claim.call], len(request.losses)) for claim in claims
+                _member(claim, layouts[claim.call], gradients[claim.call])
+                for claim in claims
+                if claim.call in gradients
             ]
+            with torch.no_grad():
+                statistics.update(unit_statistics(members, request, self.workspace, self._chunk_bytes))
+
+        calls = dict.fromkeys(claim.call for claims in plan.units for claim in claims)
+        edges = {(call, position): edge for call in calls for position, edge in graph.outputs[call].items()}
+        stream_gradients(request.objective, edges, graph, receive, retain_graph=keep)
+        for claims in plan.units:
+            if claims[0].call in at_once:
+                continue
             try:
-                with torch.no_grad():
-                    found = unit_statistics([m for m in members if m], request, self.workspace, self._chunk_bytes)
+                serve(claims)
             except (RuntimeError, ValueError, TypeError) as error:
                 if not first or not any(isinstance(claim.rule, ModuleAlone) for claim in claims):
                     raise
-                failed |= dict.fromkeys(parameters, f"its module cannot be mapped over environments ({_line(error)})")
-            else:
-                statistics |= {p: found.get(p) or request.nothing(p) for p in parameters}
-        return statistics, failed
+                reason = f"its module cannot be mapped over environments ({str(error).partition(chr(10))[0][:100]})"
+                failed |= {p: reason for claim in claims for p in claim.parameters.values()}
+        claimed = {p for claims in plan.units for claim in claims for p in claim.parameters.values()}
+        nothing = {p: request.nothing(p) for p in claimed - statistics.keys() - failed.keys()}
+        return statistics | nothing, failed
 
     def _describe(self, plan: Plan, slow: Mapping[Tensor, str], environments: int) -> None:
         for unit in plan.units:
@@ -94,35 +118,23 @@ class Collector:
         self.ways |= {p: f"{environments} backward passes: {reason}" for p, reason in slow.items()}
 
 
-def _output_gradients(request: Request, graph: Graph, plan: Plan, *, keep: bool) -> dict[Call, dict[int, Tensor]]:
-    calls = list(dict.fromkeys(claim.call for unit in plan.units for claim in unit))
-    keys = [(call, position) for call in calls for position in graph.outputs[call]]
-    found = request.gradients([graph.outputs[call][position] for call, position in keys], keep=keep)
-    gradients: dict[Call, dict[int, Tensor]] = {call: {} for call in calls}
-    for (call, position), gradient in zip(keys, found, strict=True):
-        if gradient is not None:
-            gradients[call][position] = gradient
-    return gradients
+def _needs_one_gradient(claims: Sequence[Claim], graph: Graph) -> bool:
+    """Whether a unit can be served as soon as the gradient of one output is there."""
+    return len(claims) == 1 and len(graph.outputs[claims[0].call]) == 1 and not isinstance(claims[0].rule, ModuleAlone)
 
 
-def _member(claim: Claim, layout: Layout, gradients: Mapping[int, Tensor], rows: int) -> Member | None:
-    """What a rule is given; None where the call does not reach the losses."""
+def _member(claim: Claim, layout: Layout, directions: Mapping[int, Tensor]) -> Member:
     call = claim.call
-    if not gradients:
-        return None
     call.check_unmodified()
     inputs = call.input
     assert inputs is not None
+    rows = len(next(iter(directions.values())))
     gradient = LayerGradient(
         call.module,
         frozenset(claim.parameters),
         layout.rows_first(inputs, rows),
-        {position: layout.rows_first(g, rows) for position, g in gradients.items()},
+        directions,
         call.arguments,
         call.keywords,
     )
     return Member(gradient, claim.rule, claim.parameters)
-
-
-def _line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:100]

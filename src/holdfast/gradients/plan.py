@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from holdfast.core.errors import UserError
-from holdfast.gradients.calls import Call, Graph
+from holdfast.gradients.calls import Call
 from holdfast.gradients.rules import ModuleAlone, Rule, rule_for
 
 
@@ -29,22 +29,25 @@ class Plan:
     slow: Mapping[Tensor, str]
 
 
-def make_plan(graph: Graph, parameters: Iterable[Tensor], slow: Mapping[Tensor, str]) -> Plan:
+def make_plan(
+    calls: Collection[Call], uses: Mapping[Tensor, int], parameters: Iterable[Tensor], slow: Mapping[Tensor, str]
+) -> Plan:
     """Serve each of the parameters that the graph reads.
 
     Args:
-        graph: What the losses depend on.
+        calls: Those whose outputs keep the rows of the losses.
+        uses: How many nodes of the graph read each leaf.
         parameters: Those that require a gradient.
         slow: Parameters known to need a pass per environment, and why.
     """
-    used = {p for p in parameters if p in graph.uses}
-    ruled = [claim for call in graph.outputs if (claim := _ruled(call, used - slow.keys()))]
+    used = {p for p in parameters if p in uses}
+    ruled = [claim for call in calls if (claim := _ruled(call, used - slow.keys()))]
     counts: dict[Tensor, int] = {}
     for claim in ruled:
         for p in claim.parameters.values():
             counts[p] = counts.get(p, 0) + 1
-    alone = _alone(graph, used - counts.keys() - slow.keys())
-    claimed = {p for p, count in counts.items() if count >= graph.uses[p]}
+    alone = _alone(calls, used - counts.keys() - slow.keys())
+    claimed = {p for p, count in counts.items() if count >= uses[p]}
     claimed.update(p for claim in alone for p in claim.parameters.values())
     unclaimed = {p: slow.get(p, "it is read outside of the layers that a rule serves") for p in used - claimed}
     return Plan(_units([*ruled, *alone], claimed), unclaimed)
@@ -74,9 +77,9 @@ def _ruled(call: Call, used: set[Tensor]) -> Claim | None:
     return Claim(call, rule, mine) if mine else None
 
 
-def _alone(graph: Graph, unclaimed: set[Tensor]) -> list[Claim]:
+def _alone(calls: Collection[Call], unclaimed: set[Tensor]) -> list[Claim]:
     """Let modules without a rule claim what is theirs, or their submodules'; the innermost first."""
-    calls = [call for call in graph.outputs if rule_for(call.module) is None]
+    calls = [call for call in calls if rule_for(call.module) is None]
     claims, taken = [], dict[Tensor, nn.Module]()
     for call in sorted(calls, key=lambda call: -call.name.count(".") - bool(call.name)):
         mine = {

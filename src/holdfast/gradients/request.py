@@ -8,7 +8,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
 
 from holdfast.gradients.grouping import Grouping
 from holdfast.gradients.passes import pass_per_environment
@@ -45,16 +44,8 @@ class Request:
         """Scalar, scale · Σ_e w_e L_e."""
         return self.contributions.sum()
 
-    def gradients(self, edges: Sequence[GradientEdge], *, keep: bool) -> tuple[Tensor | None, ...]:
-        """Gradients of the objective at some edges of the graph, free of the scale."""
-        if not edges:
-            return ()
-        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-            self.objective, edges, retain_graph=keep or self.retain_graph, allow_unused=True
-        )
-        return tuple(None if g is None else self._full_precision(g) for g in gradients)
-
-    def _full_precision(self, gradient: Tensor) -> Tensor:
+    def unscaled(self, gradient: Tensor) -> Tensor:
+        """A gradient of the objective, in at least float32 and free of the scale."""
         gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
         return gradient if self.scale == 1.0 else gradient / self.scale
 

@@ -25,7 +25,7 @@ class Stats:
     Attributes:
         environments: E, how many environments were summed.
         sum: Σ g_e.
-        sign: Σ sign(g_e), whole numbers in [-E, E]; None unless asked for.
+        sign: Σ sign(g_e), whole numbers in [-E, E] of any type; None unless asked for.
         square: Σ g_e²; None unless asked for.
         log: Σ log|g_e| over the environments where g_e is not zero; None unless asked for.
         nonzero: In how many environments g_e is not zero; given with ``log``.
