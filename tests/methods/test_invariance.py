@@ -1,0 +1,80 @@
+"""IRM and V-REx against a linear model in which the anti-causal shortcut and its strength are known."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+
+from holdfast.core.data import Column, Dataset
+from holdfast.core.method import Method
+from holdfast.core.registry import create
+from holdfast.core.task import TrainingView
+from holdfast.models.linear import Linear
+from holdfast.training import Budget, Trainer
+
+FAST = "optimizer.lr=0.01"
+
+
+def two_environments(n: int = 2000) -> TrainingView:
+    """Arjovsky et al. 2019, section 2.1: x₁ → y → x₂, and the noise of x₁ and y differs between environments.
+
+    y = x₁ + σ_e ε and x₂ = y + ε' with σ_e = 0.5 and 2 and x₁ ~ N(0, σ_e²): invariant is only y = x₁.
+    """
+    rng = torch.Generator().manual_seed(0)
+    sigma = torch.cat([torch.full((n,), 0.5), torch.full((n,), 2.0)])
+    x1 = sigma * torch.randn(2 * n, generator=rng)
+    y = x1 + sigma * torch.randn(2 * n, generator=rng)
+    x2 = y + torch.randn(2 * n, generator=rng)
+    data = Dataset(torch.stack([x1, x2], dim=1), y, Column(torch.arange(2 * n) // n, ("quiet", "loud")))
+    return TrainingView("regression", (), 1, (2,), Linear(bias=False), {"train": data})
+
+
+@functools.cache
+def weights(reference: str) -> torch.Tensor:
+    trainer = Trainer(budget=Budget(400), batch_size=512)
+    model = create(Method, reference).fit(two_environments(), trainer)
+    return model.head.weight.detach().squeeze(0)
+
+
+def test_erm_takes_the_shortcut() -> None:
+    """Its solution is that of the normal equations of both environments together."""
+    data = two_environments().train
+    solution = torch.linalg.lstsq(data.x, data.labels[:, None]).solution.squeeze(1)
+    torch.testing.assert_close(weights(f"erm:{FAST}"), solution, atol=0.05, rtol=0.05)
+    assert solution[1] > 0.65
+
+
+def test_irm_relies_on_the_shortcut_less() -> None:
+    assert weights(f"irm:penalty=1000:{FAST}")[1] < 0.6 * weights(f"erm:{FAST}")[1]
+
+
+def test_v_rex_makes_losses_more_equal() -> None:
+    data = two_environments().train
+
+    def spread(reference: str) -> float:
+        losses = (data.x @ weights(reference) - data.labels).square()
+        return abs(float(losses[:2000].mean() - losses[2000:].mean()))
+
+    assert spread(f"v-rex:penalty=100:{FAST}") < 0.5 * spread(f"erm:{FAST}")
+
+
+@pytest.mark.parametrize("method", ["irm", "v-rex"])
+def test_a_penalty_of_zero_is_the_mean_of_environments(method: str) -> None:
+    torch.testing.assert_close(weights(f"{method}:penalty=0:{FAST}"), weights(f"erm:{FAST}"), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["irm", "v-rex"])
+def test_the_penalty_switches_on_at_its_part_of_the_budget(method: str) -> None:
+    """Until then it counts as with factor 1, which the first update after it, from the same weights, multiplies."""
+
+    def history(options: str) -> list[dict[str, float]]:
+        trainer = Trainer(budget=Budget(20), batch_size=512)
+        create(Method, f"{method}:{options}").fit(two_environments(), trainer)
+        return list(trainer.fits["main"].history)
+
+    switched, constant = history("penalty=50:penalty_from=0.5"), history("penalty=1:penalty_from=0")
+    for a, b in zip(switched[:10], constant[:10], strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+    assert switched[10]["penalty"] == pytest.approx(50 * constant[10]["penalty"], rel=1e-3)
