@@ -2,7 +2,7 @@
 PYTHON ?= python3
 # What `make demo` runs; it finishes by printing where the report is.
 DEMO = holdfast run colored-digits --seeds 5 \
-  --method 'erm,group-dro:groups=label*color,balanced:groups=label*color,erm+dfr,and-mask'
+  --method 'erm,group-dro:groups=label*color,balanced:groups=label*color,erm+dfr:groups=label*color,and-mask'
 
 BIN := .venv/bin
 
