@@ -166,6 +166,8 @@ def changes() -> dict[str, Callable[[Dataset], Dataset]]:
         "a label": swap("y", torch.tensor([0, 1, 1, 1])),
         "no labels": swap("y", None),
         "float labels": swap("y", data.labels.float()),
+        "labels all zero": swap("y", torch.zeros(4, dtype=torch.int64)),
+        "targets all zero": swap("y", torch.zeros(4, dtype=torch.float64)),
         "an environment": swap("environment", column([0, 1, -1, 0])),
         "an environment's name": swap("environment", column([0, 1, -1, 1], ("p", "q", "s"))),
         "an attribute": swap("attributes", {**data.attributes, "sex": column([0, 0, 1, 0])}),
