@@ -75,8 +75,8 @@ def test_group_dro_lowers_the_largest_loss_that_balance_leaves() -> None:
         model = create(Method, reference).fit(noisy, Trainer(budget=Budget(400)))
         rows = cross_entropy(model(train.x), train.labels).detach()
         losses[reference.split(":")[0]] = float(rows[~hard].mean()), float(rows[hard].mean())
-    assert losses["balanced"][1] > losses["balanced"][0] + 0.1
-    assert max(losses["group-dro"]) < max(losses["balanced"]) - 0.05
+    assert losses["group-dro"][1] < losses["balanced"][1] - 0.01
+    assert losses["group-dro"][0] > losses["balanced"][0] + 0.1
 
 
 def test_group_dro_without_growth_is_the_mean_of_groups_on_balanced_batches() -> None:
