@@ -54,9 +54,10 @@ class Stats:
 
     def reshape(self, shape: tuple[int, ...]) -> Stats:
         """The same statistics for the parameter in another shape."""
-        return self._each(lambda tensor: tensor.reshape(shape))
+        return self.map(lambda tensor: tensor.reshape(shape))
 
-    def _each(self, function: Callable[[Tensor], Tensor]) -> Stats:
+    def map(self, function: Callable[[Tensor], Tensor]) -> Stats:
+        """The same function of each sum."""
         return Stats(
             self.environments,
             function(self.sum),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -27,7 +28,9 @@ class ModuleAlone(Rule):
         directions = {position: chunk.take_gradients(g) for position, g in gradient.directions.items()}
         run = _runner(gradient, values, of_rows, tuple(directions))
         product = torch.func.vmap(_vector_jacobian(run, _parameters(gradient)), randomness="different")
-        return dict(product(mapped, directions))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+            return dict(product(mapped, directions))
 
     def describe(self, layer: nn.Module) -> str:
         return f"{type(layer).__name__} alone, run again and mapped over environments"

@@ -66,6 +66,10 @@ class Workspace:
 class Rule:
     """Gradients per environment of one family of layers."""
 
+    def supports(self, layer: nn.Module) -> bool:
+        """Whether this layer's options are among those that the rule knows."""
+        return True
+
     def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
         """(k, *shape) gradients of k environments by parameter name; they are the caller's to overwrite."""
         raise NotImplementedError
