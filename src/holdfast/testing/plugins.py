@@ -52,7 +52,8 @@ def is_plain(cls: type[Plugin]) -> None:
     default = _default(cls)
     if default is not None:
         described = default.describe()
-        assert json.loads(json.dumps(described)) == described, f"{cls.__name__} has options that JSON cannot hold"
+        text = json.dumps(described, default=repr)
+        assert json.loads(text) == described, f"{cls.__name__} has options that JSON cannot hold: {text}"
 
 
 PLUGIN_CONTRACTS: tuple[PluginContract, ...] = (is_frozen, is_documented, describes_its_options, reads_back, is_plain)

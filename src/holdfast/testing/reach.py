@@ -32,6 +32,8 @@ def reachable_tensors(root: object) -> Iterator[Tensor]:
             yield torch.empty(0, dtype=item.dtype).set_(item.detach().untyped_storage())
         elif isinstance(item, np.ndarray) and item.dtype.kind in "biuf":
             yield torch.tensor(item.ravel())
+        if isinstance(item, np.ndarray):
+            stack.append(item.base)
         if isinstance(item, FunctionType):
             stack += [item.__closure__, item.__defaults__, item.__kwdefaults__]
         else:
