@@ -235,7 +235,8 @@ class Oracle:
         new = [i for i in dict.fromkeys(ids) if i not in bought]
         self.purchases.extend(new)
         self.ledger.labels["pool"] = self.ledger.labels.get("pool", 0) + len(new)
-        return torch.tensor([self.labels[i] for i in ids])
+        whole = all(isinstance(value, int) for value in self.labels.values())
+        return torch.tensor([self.labels[i] for i in ids], dtype=torch.int64 if whole else torch.float32)
 
 
 def training_view(

@@ -13,13 +13,13 @@ from holdfast.core.evaluation import Evaluation, Predictor, Result
 from holdfast.core.predictors import cached
 from holdfast.core.seeds import numpy_rng
 from holdfast.core.task import Split, TaskData
+from holdfast.evaluations.scored import headline
 from holdfast.experiments.cells import build_module, predictor_of, selected_step
 from holdfast.experiments.numerics import limited
 from holdfast.experiments.provenance import PROVENANCE
-from holdfast.experiments.results import HEADLINE, CellResult, RowScores
+from holdfast.experiments.results import CellResult, RowScores
 from holdfast.experiments.spec import CellSpec, hash_of
 from holdfast.experiments.store import Cell, CellStore
-from holdfast.statistics import METRICS
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class _Work:
         return module
 
     def _row_scores(self, split: Split) -> RowScores:
-        metric, data = METRICS[HEADLINE[self.data.kind]], split.data
+        metric, data = headline(self.data.kind), split.data
         prediction = self._predictor(self.data.phases - 1).predict(data)
         group = self.data.group_column(data)
 

@@ -13,9 +13,6 @@ from holdfast.core.evaluation import Measurement
 from holdfast.core.task import Kind, Role
 from holdfast.training.records import Record
 
-HEADLINE: Mapping[Kind, str] = {"classification": "accuracy", "regression": "rmse"}
-"""The metric of comparisons: one that is a function of a mean over rows."""
-
 
 @dataclass(frozen=True)
 class RowScores:

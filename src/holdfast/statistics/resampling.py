@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from holdfast.core.errors import UserError
 
-CHUNK = 2**22
+CHUNK = 2**18
 """Largest number of weights held at once (32 MiB)."""
 
 
