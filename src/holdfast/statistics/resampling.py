@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from holdfast.core.errors import UserError
 
 CHUNK = 2**18
-"""Largest number of weights held at once (32 MiB)."""
+"""Largest number of weights held at once (2 MiB: the cache is kept warm)."""
 
 
 def unit_index(n_rows: int, units: ArrayLike | None) -> NDArray[np.intp]:
