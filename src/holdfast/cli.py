@@ -24,6 +24,16 @@ examples:
   holdfast list methods
   holdfast show and-mask
 """
+_FORBIDDEN = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+}
 VERBS = {
     "run": "train methods on a task, evaluate them under shift, write a report",
     "sweep": "random search over the methods' options, then a run of the best",
@@ -46,10 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        return _fail_on_disk(error)
-    except MemoryError:
-        return _fail("out of memory: use a smaller --batch-size or fewer rows", 1)
+    except Exception as error:
+        explained = _explained(error)
+        if explained is None:
+            raise
+        return _fail(*explained)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -184,6 +195,11 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse unknown options here, where the verb's own options are known and near ones can be named."""
+        words = [word.partition("=")[0] for word in args[0] or [] if word.startswith("--")]
+        for word in words:
+            action = self._option_string_actions.get(word)
+            if action and words.count(word) > 1 and not isinstance(action, argparse._AppendAction):
+                raise UserError(f"{word} is given twice: keep one")
         namespace, rest = super().parse_known_args(*args, **kwargs)
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -207,15 +223,21 @@ def _show_warnings_in_one_line() -> None:
     warnings.showwarning = show
 
 
-def _fail_on_disk(error: OSError) -> int:
-    """A full disk or a forbidden folder in one line; anything else is a bug and stays a traceback."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _fail("the disk is full: free some space; the same command goes on, nothing finished is lost", 1)
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
-        return _fail(f"cannot write {error.filename}: name another folder with --output", 2)
-    raise error
+def _explained(error: Exception) -> tuple[str, int] | None:
+    """Message and exit code for a full disk, a forbidden folder and too little memory; None for a bug.
+
+    Torch and safetensors have no classes of their own for a full memory and a full disk: their texts tell.
+    """
+    number, text = getattr(error, "errno", None), str(error)
+    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
+        return "the disk is full: free some space; the same command goes on, nothing finished is lost", 1
+    if isinstance(error, OSError) and number in _FORBIDDEN:
+        return f"cannot write {error.filename}: name another folder with --output", 2
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return "out of memory: use a smaller --batch-size, a smaller --model or fewer rows", 1
+    return None
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"holdfast: {message}\n")
+    sys.stderr.write(f"holdfast: {' '.join(message.split())}\n")
     return code

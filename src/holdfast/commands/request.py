@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
@@ -13,7 +17,7 @@ from holdfast.core.options import Reference, parse_alternatives
 from holdfast.core.registry import create, plugins
 from holdfast.core.task import Model, Task
 from holdfast.experiments.grid import Chain, Fold, Grid, load_folds
-from holdfast.experiments.numerics import Numerics
+from holdfast.experiments.numerics import Numerics, device_of
 from holdfast.training import Budget, SelectionRule
 
 TABLE_OPTIONS = (
@@ -28,6 +32,14 @@ TABLE_OPTIONS = (
     "kind",
     "min_environment_rows",
 )
+_MOST = {
+    "seeds": 10_000,
+    "trials": 10_000,
+    "threads": 1024,
+    "steps": math.inf,
+    "batch_size": math.inf,
+    "min_environment_rows": math.inf,
+}
 TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".parquet", ".pq"}
 
 
@@ -39,8 +51,8 @@ def grid_of(options: argparse.Namespace) -> Grid:
     """
     _check_numbers(options)
     chains = chains_of(options.method)
-    asked = create(SelectionRule, options.select) if options.select else None
-    model = create(Model, options.model) if options.model else None
+    asked = create(SelectionRule, options.select) if options.select is not None else None
+    model = create(Model, options.model) if options.model is not None else None
     task = task_of(options)
     folds = load_folds(task)
     if task.name == "table":
@@ -53,7 +65,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
         budget=Budget(options.steps) if options.steps else None,
         batch_size=options.batch_size,
         model=model,
-        numerics=Numerics(options.threads, options.device, options.precision),
+        numerics=Numerics(options.threads, device_of(options.device), options.precision),
     )
     grid.check()
     return grid
@@ -81,7 +93,9 @@ def task_of(options: argparse.Namespace) -> Task:
     if "holdout_environment" in given:
         given["holdout_environment"] = "|".join(name.replace("|", r"\|") for name in given["holdout_environment"])
     lists = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return create(Task, Reference("table"), path=options.task, **lists)
+    needed = {name: lists.pop(name) for name in ("label", "environment")}
+    table: Any = create(Task, Reference("table"), path=options.task, **needed)
+    return dataclasses.replace(table, **lists)  # as typed: here a column called null is no missing value
 
 
 def chains_of(text: str) -> tuple[Chain, ...]:
@@ -111,11 +125,15 @@ def evaluations_of(text: str | None) -> tuple[Evaluation, ...]:
 
 def _is_file(text: str) -> bool:
     path = Path(text)
-    return path.suffix.lower() in TABLE_SUFFIXES or (path.exists() and text not in plugins("task"))
+    there = os.path.exists(path)  # noqa: PTH110  # unlike Path.exists, False for what is too long for a path
+    return path.suffix.lower() in TABLE_SUFFIXES or (there and text not in plugins("task"))
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
-    for name, least in (("seeds", 1), ("steps", 1), ("batch_size", 1), ("threads", 1), ("trials", 1)):
+    for name, most in _MOST.items():
         value = getattr(options, name, None)
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')} is {value}: it must be at least {least}")
+        flag = "--" + name.replace("_", "-")
+        if value is not None and value < 1:
+            raise UserError(f"{flag} is {value}: it must be at least 1")
+        if value is not None and value > most:
+            raise UserError(f"{flag} is {value}: it must be at most {most:.0f}")

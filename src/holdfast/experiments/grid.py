@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
@@ -91,6 +93,8 @@ class Grid:
                 for fold in self.folds:
                     check_needs(fold.data, needs, what=f"method {method.name!r}")
         for fold in self.folds:
+            with torch.random.fork_rng():
+                (self.model or fold.data.model).build(fold.data.input_shape, fold.data.outputs)
             if self.rule.role is not None and not fold.data.with_role(self.rule.role):
                 raise UserError(
                     f"selection rule {self.rule.name!r} needs rows in role {self.rule.role!r}, and "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from holdfast.core.errors import UserError
 from holdfast.training.trainer import Precision
 
 
@@ -24,6 +25,22 @@ class Numerics:
     threads: int = 1
     device: str = "cpu"
     precision: Precision = "32-true"
+
+
+def device_of(name: str) -> str:
+    """The device of this name on this machine; ``auto`` is the best there is, and hashed under its own name.
+
+    Raises:
+        UserError: It is not there.
+
+    >>> device_of("cpu")
+    'cpu'
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    usable = [device for device, found in there.items() if found]
+    if name not in ("auto", *usable):
+        raise UserError(f"--device {name}: this machine and this build of torch have {', '.join(usable)}")
+    return usable[0] if name == "auto" else name
 
 
 @contextlib.contextmanager
