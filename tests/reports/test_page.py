@@ -19,7 +19,7 @@ from holdfast.reports.page import render, write_report
 make_run = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["make_run"]
 
 FEW = {"erm": 0.6, "balanced": 0.8}
-SPITE = "<script>alert(1)</script>\"'> $x^{ & {{ 7 * 7 }} --> ]]>"
+SPITE = "<script>alert(1)</script>\"'> $x^{$ & {{ 7 * 7 }} --> ]]>"
 HEADINGS = (
     "The question",
     "Results",
@@ -75,6 +75,14 @@ def rendered(run):
     return render(run, summarise(run))
 
 
+def percent(value):
+    return f"{100 * value:.1f}".replace("-", "−")
+
+
+def interval(estimate):
+    return f"[{percent(estimate.low)}, {percent(estimate.high)}]"
+
+
 @pytest.fixture(scope="module")
 def run():
     return make_run()
@@ -97,10 +105,13 @@ def test_the_answer_comes_first(run, text):
 
 def test_numbers_verdicts_costs_and_how_to_make_it_again_are_there(run, text):
     shown = " ".join(Page(text).text.split())
+    summary = summarise(run)
+    erm = summary.score("erm", "test").estimate
+    better, undecided = (summary.against_baseline(m, "test").difference for m in ("balanced", "group-dro"))
     for what in (
-        "61.1 [54.8, 67.3]",
-        "▲ better +24.0 [19.4, 28.5]",
-        "○ undecided −1.4 [−9.0, 6.3] the interval contains 0",
+        f"{percent(erm.value)} {interval(erm)}",
+        f"▲ better +{percent(better.value)} {interval(better)}",
+        f"○ undecided {percent(undecided.value)} {interval(undecided)} the interval contains 0",
         "Holm's p",
         "not used for selection",
         "It saw no test row",
@@ -204,7 +215,8 @@ def test_one_method_one_seed_and_only_training_rows():
 def test_an_oracle_is_marked_on_every_row_of_numbers(run):
     text = rendered(dataclasses.replace(run, rule="oracle", rule_oracle=True))
     for method in run.methods:
-        assert text.count(f'<th scope="row">{method}†</th>') == 2  # results and selection
+        assert text.count(f'<th scope="row">{method}†</th>') == 7  # results, drop, selection, worst of 4 splits
+        assert f'<th scope="row">{method}</th>' not in text.split('<section id="cost">')[0]
     assert "upper bounds, not results" in text
     assert "used for selection by an oracle" in text
     assert "It saw no test row" not in text
