@@ -27,6 +27,10 @@ class IlcLinreg(Reproduction):
 
     Trained on two of four environments. The thresholds are the card's: a loss of at least .4 on the environments left
     out under the mean gradient against at most .02 under the mask, whose last weight lies in [2.6, 3.4].
+
+    Attributes:
+        seeds: How many initial weights.
+        steps: Updates of each training.
     """
 
     claim: ClassVar[str] = (
