@@ -32,7 +32,7 @@ def scores_figure(summary: Summary, split: str) -> str:
         ]
         for method in summary.methods
     }
-    return _dots(summary, rows, title=f"{summary.metric} of every method on {split}", spread=0.0)
+    return _dots(summary, rows, title=f"{summary.metric} of every method on {split}", spread=0.22)
 
 
 def contrasts_figure(summary: Summary, split: str) -> str:
