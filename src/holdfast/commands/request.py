@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
@@ -94,7 +93,9 @@ def task_of(options: argparse.Namespace) -> Task:
         given["holdout_environment"] = "|".join(name.replace("|", r"\|") for name in given["holdout_environment"])
     lists = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     needed = {name: lists.pop(name) for name in ("label", "environment")}
-    table: Any = create(Task, Reference("table"), path=options.task, **needed)
+    from holdfast.tasks.table import TableFile
+
+    table = create(TableFile, Reference("table"), path=options.task, **needed)
     return dataclasses.replace(table, **lists)  # as typed: here a column called null is no missing value
 
 
