@@ -55,11 +55,12 @@ def show_result(folder: Path, *, as_json: bool) -> None:
     from holdfast.reports.page import write_report
 
     result = read_run(folder)
-    report = write_report(result, folder / "report.html")
+    summary = summarise(result)
+    report = write_report(result, folder / "report.html", summary=summary)
     if as_json:
-        print_json({**summarise(result).as_dict(), "report": str(report)})
+        print_json({**summary.as_dict(), "report": str(report)})
         return
     from holdfast.reports.terminal import print_summary
 
-    print_summary(summarise(result))
+    print_summary(summary)
     print_text(f"report: {report}")

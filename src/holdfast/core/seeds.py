@@ -21,7 +21,7 @@ def seed_for(seed: int, *names: str | int) -> int:
     >>> seed_for(0, "batches") == seed_for(0, "batches"), seed_for(0, "batches") == seed_for(1, "batches")
     (True, False)
     """
-    key = "\x1f".join(map(str, (seed, *names))).encode()
+    key = "\x1f".join(map(str, (seed, *names))).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
 
 
