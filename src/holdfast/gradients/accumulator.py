@@ -11,36 +11,96 @@ from holdfast.gradients.statistics import Stat, Stats
 class Accumulator:
     """Streams the gradients of environments into :class:`Stats`; memory is that of the sums, whatever E is.
 
-    >>> sums = Accumulator(frozenset({Stat.SIGN}))
+    All memory is taken at construction: small blocks that are taken amid a backward pass would stay between the
+    large ones that it frees, and keep them from being used again.
+
+    Args:
+        like: A tensor of the parameter's shape; sums are kept in at least float32.
+        needs: Which sums.
+
+    >>> sums = Accumulator(torch.zeros(2), frozenset({Stat.SIGN}))
     >>> sums.add(torch.tensor([[1.0, -2.0], [3.0, 0.0]]))
     >>> sums.stats().sign
     tensor([ 2., -1.])
     """
 
-    def __init__(self, needs: frozenset[Stat]) -> None:
-        self._needs = needs
-        self._environments = 0
-        self._sums: dict[str, Tensor] = {}
+    def __init__(self, like: Tensor, needs: frozenset[Stat]) -> None:
+        self.needs = needs
+        self.environments = 0
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        names = ["sum", *(stat.value for stat in sorted(needs)), *(["nonzero"] if Stat.LOG in needs else [])]
+        self._sums = {name: torch.empty(like.shape, dtype=dtype, device=like.device) for name in names}
 
     def add(self, block: Tensor) -> None:
         """Add (k, *shape) gradients of k whole environments; the block is overwritten."""
-        self._environments += len(block)
-        self._add("sum", block.sum(0))
-        if Stat.SQUARE in self._needs:
-            self._add("square", block.square().sum(0))
-        if Stat.LOG in self._needs:
+        self._add("sum", block)
+        if Stat.SQUARE in self.needs:
+            self._add("square", block.square())
+        if Stat.LOG in self.needs:
             nonzero = block != 0
-            self._add("log", block.abs().log_().masked_fill_(~nonzero, 0).sum(0))
-            self._add("nonzero", nonzero.sum(0, dtype=torch.int32))
-        if Stat.SIGN in self._needs:
-            self._add("sign", block.sign_().sum(0))
+            self._add("nonzero", nonzero.to(block.dtype))
+            self._add("log", block.abs().log_().masked_fill_(~nonzero, 0))
+        if Stat.SIGN in self.needs:
+            self._add("sign", block.sign_())
+        self.environments += len(block)
+
+    def add_outer_products(self, left: Tensor, right: Tensor) -> None:
+        """Add the matrices left_i ⊗ right_i of (B, m) and (B, n), each the gradient of one environment.
+
+        The sign and the square of a product are products and its logarithm is a sum, so that each statistic is a
+        product of two matrices, as is the sum itself. To be called once, and without :meth:`add`.
+        """
+        torch.mm(left.t(), right, out=self._sums["sum"])
+        if Stat.SQUARE in self.needs:
+            torch.mm(left.square().t(), right.square(), out=self._sums["square"])
+        if Stat.LOG in self.needs:
+            left_log, right_log = _finite_log(left), _finite_log(right)
+            left_nonzero, right_nonzero = (left != 0).to(left.dtype), (right != 0).to(right.dtype)
+            torch.mm(left_log.t(), right_nonzero, out=self._sums["log"]).addmm_(left_nonzero.t(), right_log)
+            torch.mm(left_nonzero.t(), right_nonzero, out=self._sums["nonzero"])
+        if Stat.SIGN in self.needs:
+            self._sums["sign"] = _count(_signs(left), _signs(right), self._sums["sign"])
+        self.environments = len(left)
+
+    def add_rows(self, gradients: Tensor, rows: Tensor, environments: int) -> None:
+        """Add (U, …) gradients of single rows, each of one of the environments; all others are zero.
+
+        To be called once, and without :meth:`add`.
+        """
+        for name, values in Stats.of(gradients, self.needs).tensors().items():
+            total = self._sums[name].zero_()
+            total.index_add_(0, rows, values.to(total.dtype))
+        self.environments = environments
 
     def stats(self) -> Stats:
-        """What was summed; signs as floats, which hold whole numbers below 2²⁴ exactly."""
-        return Stats(environments=self._environments, **self._sums)
+        """What was summed; counts as floats, which hold whole numbers below 2²⁴ exactly, or as int32."""
+        return Stats(environments=self.environments, **self._sums)
 
-    def _add(self, name: str, value: Tensor) -> None:
-        if name in self._sums:
-            self._sums[name] += value
+    def _add(self, name: str, block: Tensor) -> None:
+        if self.environments == 0:
+            torch.sum(block, 0, out=self._sums[name])
         else:
-            self._sums[name] = value
+            self._sums[name] += block.sum(0) if len(block) > 1 else block[0]
+
+
+def _finite_log(values: Tensor) -> Tensor:
+    return values.abs().log_().masked_fill_(values == 0, 0)
+
+
+def _signs(values: Tensor) -> Tensor:
+    """Signs as int8, made in pieces that stay in the cache."""
+    signs = torch.empty(values.shape, dtype=torch.int8, device=values.device)
+    rows = max(1, 2**16 // max(1, values.shape[1]))
+    piece = torch.empty(rows, values.shape[1], dtype=values.dtype, device=values.device)
+    for start in range(0, len(values), rows):
+        part = values[start : start + rows]
+        signs[start : start + rows] = torch.sign(part, out=piece[: len(part)])
+    return signs
+
+
+def _count(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
+    """leftᵀ right of int8 matrices, exactly; in ``out``, or in the same memory as int32 where that is faster."""
+    m, n = out.shape
+    if out.device.type == "cpu" and m > 1 and n > 1 and out.element_size() == 4:  # torch 2.13 is wrong for m = 1
+        return torch._int_mm(left.t(), right, out=out.view(torch.int32))
+    return torch.mm(left.to(out.dtype).t(), right.to(out.dtype), out=out)

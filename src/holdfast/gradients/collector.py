@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.calls import Call, Graph
 from holdfast.gradients.layout import Layout, possible_layouts
 from holdfast.gradients.plan import Claim, Plan, make_plan, refuse_row_mixing
@@ -15,7 +16,7 @@ from holdfast.gradients.request import Request
 from holdfast.gradients.rules import LayerGradient, ModuleAlone, Workspace
 from holdfast.gradients.statistics import Stats
 from holdfast.gradients.stream import stream_gradients
-from holdfast.gradients.units import Member, unit_statistics
+from holdfast.gradients.units import Member, collect_unit
 from holdfast.gradients.verification import find_layouts, wrong_sums
 
 
@@ -72,7 +73,8 @@ class Collector:
         """Statistics of what the plan claims, and what could not be computed on its module alone."""
         keep = first or bool(plan.slow) or request.retain_graph
         at_once = {claims[0].call: claims for claims in plan.units if _needs_one_gradient(claims, graph)}
-        statistics: dict[Tensor, Stats] = {}
+        claimed = dict.fromkeys(p for claims in plan.units for claim in claims for p in claim.parameters.values())
+        sums = {p: Accumulator(p, request.needs) for p in claimed}
         failed: dict[Tensor, str] = {}
         gradients: dict[Call, dict[int, Tensor]] = defaultdict(dict)
 
@@ -91,8 +93,9 @@ class Collector:
                 for claim in claims
                 if claim.call in gradients
             ]
-            with torch.no_grad():
-                statistics.update(unit_statistics(members, request, self.workspace, self._chunk_bytes))
+            if members:
+                with torch.no_grad():
+                    collect_unit(members, request.grouping, sums, self.workspace, self._chunk_bytes)
 
         calls = dict.fromkeys(claim.call for claims in plan.units for claim in claims)
         edges = {(call, position): edge for call in calls for position, edge in graph.outputs[call].items()}
@@ -107,9 +110,10 @@ class Collector:
                     raise
                 reason = f"its module cannot be mapped over environments ({str(error).partition(chr(10))[0][:100]})"
                 failed |= {p: reason for claim in claims for p in claim.parameters.values()}
-        claimed = {p for claims in plan.units for claim in claims for p in claim.parameters.values()}
-        nothing = {p: request.nothing(p) for p in claimed - statistics.keys() - failed.keys()}
-        return statistics | nothing, failed
+        served = {
+            p: sums[p].stats() if sums[p].environments else request.nothing(p) for p in claimed if p not in failed
+        }
+        return served, failed
 
     def _describe(self, plan: Plan, slow: Mapping[Tensor, str], environments: int) -> None:
         for unit in plan.units:

@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import hardshrink
 
 from holdfast.gradients.statistics import Stats
 
@@ -32,7 +31,8 @@ def agreement_mask(stats: Stats, threshold: float) -> Tensor:
     if needed <= 0:
         return torch.ones_like(stats.sum)
     # A chain of in-place steps on one tensor: comparisons and `where` are several times slower on a CPU.
-    return hardshrink(stats.sign.to(stats.sum.dtype), needed - 0.5).sign_().abs_()
+    mask = stats.sign.to(stats.sum.dtype, copy=True)
+    return torch.ops.aten.hardshrink.out(mask, needed - 0.5, out=mask).sign_().abs_()
 
 
 def kept_fractions(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

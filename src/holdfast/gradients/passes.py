@@ -31,7 +31,7 @@ def pass_per_environment(
         scale: Factor that the contributions hold and the statistics shall not.
         retain_graph: Keep the graph after the last pass.
     """
-    sums = {parameter: Accumulator(needs) for parameter in parameters}
+    sums = {parameter: Accumulator(parameter, needs) for parameter in parameters}
     count = len(grouping.sizes)
     for e in range(count):
         objective = (contributions * (grouping.environment == e)).sum() if count > 1 else contributions.sum()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,17 +51,10 @@ class Stats:
             nonzero=(~zero).to(torch.int32) if Stat.LOG in needs else None,
         )
 
-    def reshape(self, shape: tuple[int, ...]) -> Stats:
-        """The same statistics for the parameter in another shape."""
-        return self.map(lambda tensor: tensor.reshape(shape))
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Stats:
-        """The same function of each sum."""
-        return Stats(
-            self.environments,
-            function(self.sum),
-            *(None if t is None else function(t) for t in (self.sign, self.square, self.log, self.nonzero)),
-        )
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums that are there, by name."""
+        named = {name: getattr(self, name) for name in ("sum", "sign", "square", "log", "nonzero")}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def __add__(self, other: Stats) -> Stats:
         """The statistics of both sets of environments; they must not share one."""

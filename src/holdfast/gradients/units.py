@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from holdfast.gradients.accumulator import Accumulator
-from holdfast.gradients.grouping import Chunk
-from holdfast.gradients.request import Request
+from holdfast.gradients.grouping import Chunk, Grouping
 from holdfast.gradients.rules import LayerGradient, Rule, Workspace
-from holdfast.gradients.statistics import Stats
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,28 +21,33 @@ class Member:
     parameters: Mapping[str, Tensor]
 
 
-def unit_statistics(
-    members: Sequence[Member], request: Request, workspace: Workspace, chunk_bytes: int
-) -> dict[Tensor, Stats]:
-    """Statistics by parameter; the gradient of an environment is summed over the members before anything else is.
+def collect_unit(
+    members: Sequence[Member],
+    grouping: Grouping,
+    sums: Mapping[Tensor, Accumulator],
+    workspace: Workspace,
+    chunk_bytes: int,
+) -> None:
+    """Fill the sums of the members' parameters.
+
+    The gradient of an environment is summed over the members before anything else is.
 
     Args:
         members: Calls that share parameters.
-        request: The environments and the statistics asked for.
+        grouping: The environments.
+        sums: By parameter.
         workspace: Buffers.
         chunk_bytes: Bound on what is held of single environments at once; one environment always fits.
     """
     if len(members) == 1:
         (member,) = members
-        stats = member.rule.shortcut(member.gradient, request.grouping, request.needs)
-        if stats is not None:
-            return {parameter: stats[name] for name, parameter in member.parameters.items()}
-    sums = {p: Accumulator(request.needs) for member in members for p in member.parameters.values()}
-    environment_bytes = max(_environment_bytes(member, request.grouping.sizes[0]) for member in members)
-    for chunk in request.grouping.chunks(max(1, chunk_bytes // environment_bytes)):
+        named = {name: sums[parameter] for name, parameter in member.parameters.items()}
+        if member.rule.shortcut(member.gradient, grouping, named):
+            return
+    environment_bytes = max(_environment_bytes(member, grouping.sizes[0]) for member in members)
+    for chunk in grouping.chunks(max(1, chunk_bytes // environment_bytes)):
         for parameter, block in _blocks(members, chunk, workspace).items():
             sums[parameter].add(block)
-    return {parameter: accumulator.stats() for parameter, accumulator in sums.items()}
 
 
 def _environment_bytes(member: Member, rows: int) -> int:

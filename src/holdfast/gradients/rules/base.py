@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.grouping import Chunk, Grouping
-from holdfast.gradients.statistics import Stat, Stats
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +74,13 @@ class Rule:
         """(k, *shape) gradients of k environments by parameter name; they are the caller's to overwrite."""
         raise NotImplementedError
 
-    def shortcut(
-        self, gradient: LayerGradient, grouping: Grouping, needs: frozenset[Stat]
-    ) -> Mapping[str, Stats] | None:
-        """Statistics without any gradient per environment, where the layer has such a formula."""
-        return None
+    def shortcut(self, gradient: LayerGradient, grouping: Grouping, sums: Mapping[str, Accumulator]) -> bool:
+        """Fill the sums without any gradient per environment, where the layer has such a formula.
+
+        Returns:
+            Whether it has.
+        """
+        return False
 
     def describe(self, layer: nn.Module) -> str:
         """In words, how the gradients are made."""

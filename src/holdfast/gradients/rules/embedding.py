@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.grouping import Chunk, Grouping
 from holdfast.gradients.rules.base import LayerGradient, Rule, Workspace
-from holdfast.gradients.statistics import Stat, Stats
 
 
 class EmbeddingRule(Rule):
@@ -32,29 +31,17 @@ class EmbeddingRule(Rule):
         block.index_add_(0, cells[kept], outputs[kept])
         return {"weight": block.view(len(entries), *table.weight.shape)}
 
-    def shortcut(
-        self, gradient: LayerGradient, grouping: Grouping, needs: frozenset[Stat]
-    ) -> Mapping[str, Stats] | None:
+    def shortcut(self, gradient: LayerGradient, grouping: Grouping, sums: Mapping[str, Accumulator]) -> bool:
         """Sum over the pairs of environment and entry that occur, not over the whole table."""
         table = cast(nn.Embedding, gradient.layer)
         entries, outputs = gradient.inputs, gradient.outputs
         environment = grouping.environment.view(-1, *(1,) * (entries.ndim - 1))
         kept = _counted(table, entries)
         pairs, which = torch.unique((environment * table.num_embeddings + entries)[kept], return_inverse=True)
-        sums = outputs.new_zeros(len(pairs), table.embedding_dim).index_add_(0, which, outputs[kept])
-        return {"weight": _scattered(sums, pairs % table.num_embeddings, table, needs, len(grouping.sizes))}
+        of_pairs = outputs.new_zeros(len(pairs), table.embedding_dim).index_add_(0, which, outputs[kept])
+        sums["weight"].add_rows(of_pairs, pairs % table.num_embeddings, environments=len(grouping.sizes))
+        return True
 
 
 def _counted(table: nn.Embedding, entries: Tensor) -> Tensor:
     return torch.ones_like(entries, dtype=torch.bool) if table.padding_idx is None else entries != table.padding_idx
-
-
-def _scattered(
-    gradients: Tensor, entries: Tensor, table: nn.Embedding, needs: frozenset[Stat], environments: int
-) -> Stats:
-    """Statistics of the table from (U, D) gradients of single entries, each of one environment."""
-
-    def scatter(values: Tensor) -> Tensor:
-        return values.new_zeros(table.weight.shape).index_add_(0, entries, values)
-
-    return replace(Stats.of(gradients, needs).map(scatter), environments=environments)

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.grouping import Chunk, Grouping
 from holdfast.gradients.rules.base import LayerGradient, Rule, Workspace, sum_positions
-from holdfast.gradients.rules.outer import outer_products
-from holdfast.gradients.statistics import Stat, Stats
 
 
 class LinearRule(Rule):
@@ -28,15 +27,11 @@ class LinearRule(Rule):
             blocks["weight"] = torch.bmm(outputs.transpose(1, 2), inputs, out=buffer)
         return blocks
 
-    def shortcut(
-        self, gradient: LayerGradient, grouping: Grouping, needs: frozenset[Stat]
-    ) -> Mapping[str, Stats] | None:
-        inputs, outputs = gradient.inputs.to(gradient.outputs.dtype), gradient.outputs
-        if not grouping.is_per_example or inputs.ndim != 2:
-            return None
-        stats = {}
-        if "weight" in gradient.wanted:
-            stats["weight"] = outer_products(outputs, inputs, needs)
-        if "bias" in gradient.wanted:
-            stats["bias"] = outer_products(outputs, torch.ones_like(outputs[:, :1]), needs).reshape(outputs.shape[1:])
-        return stats
+    def shortcut(self, gradient: LayerGradient, grouping: Grouping, sums: Mapping[str, Accumulator]) -> bool:
+        if not grouping.is_per_example or gradient.inputs.ndim != 2:
+            return False
+        if "weight" in sums:
+            sums["weight"].add_outer_products(gradient.outputs, gradient.inputs.to(gradient.outputs.dtype))
+        if "bias" in sums:
+            sums["bias"].add(gradient.outputs.clone())
+        return True
