@@ -22,10 +22,11 @@ def main(options: argparse.Namespace) -> int:
     names = list(plugins("reproduction")) if options.all else [options.claim]
     with limited(Numerics()):
         found = {name: reproduce(create(Reproduction, name)) for name in names}
-    for verdict in found.values():
-        if options.json:
-            print_json(verdict)
-        else:
+    verdicts = list(found.values())
+    if options.json:
+        print_json({"claims": verdicts} if options.all else verdicts[0])
+    else:
+        for verdict in verdicts:
             _print(verdict)
     if options.all:
         table = store_verdicts(Path(options.docs), found)

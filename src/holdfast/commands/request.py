@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
@@ -91,7 +92,7 @@ def task_of(options: argparse.Namespace) -> Task:
         raise UserError("--split and --holdout-environment contradict each other: give one of them")
     if "holdout_environment" in given:
         given["holdout_environment"] = "|".join(name.replace("|", r"\|") for name in given["holdout_environment"])
-    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    lists: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in given.items()}
     needed = {name: lists.pop(name) for name in ("label", "environment")}
     from holdfast.tasks.table import TableFile
 

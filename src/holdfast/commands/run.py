@@ -58,7 +58,8 @@ def show_result(folder: Path, *, as_json: bool) -> None:
     summary = summarise(result)
     report = write_report(result, folder / "report.html", summary=summary)
     if as_json:
-        print_json({**summary.as_dict(), "report": str(report)})
+        kept = {"command": result.command, "warnings": result.warnings, "report": str(report)}
+        print_json({**summary.as_dict(), **kept})
         return
     from holdfast.reports.terminal import print_summary
 

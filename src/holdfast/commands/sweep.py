@@ -31,8 +31,8 @@ def main(options: argparse.Namespace) -> int:
         trials = {label: len(tried) for label, tried in zip(chosen.labels, found, strict=True)}
         folder = run_grid(chosen, root, evaluations, command=options.command, trials=trials, report_progress=tell)
     if not options.json:
-        for trial in map(best, found):
-            print_text(f"best setting: {'+'.join(method.reference for method in trial.chain)} ({trial.merit:.4g})")
+        for tried, label in zip(found, chosen.labels, strict=True):
+            print_text(f"best of {len(tried)} trials: {label} ({best(tried).merit:.4g})")
     show_result(folder, as_json=options.json)
     return 0
 

@@ -1,0 +1,224 @@
+"""``holdfast run``, ``sweep``, ``list``, ``show``, ``report``: what they print and what they write."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from holdfast.core.registry import PACKAGES, plugins
+from holdfast.training import Trainer
+
+Call = Callable[..., Any]
+Tree = Callable[[], dict[str, int]]
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it makes whatever trains afterwards fail."""
+    return lambda: monkeypatch.setattr(Trainer, "__init__", lambda *_, **__: pytest.fail("trained again"))
+
+
+def strict(text: str) -> Any:
+    """JSON as its standard has it: NaN and Infinity are refused."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_run_prints_its_result_and_where_the_report_is(run: Call) -> None:
+    called = run()
+    assert (called.code, called.err) == (0, "")
+    report = Path(re.findall(r"^report: (.*)$", called.out, re.MULTILINE)[0])
+    assert "holdfast run spirals-shortcuts" in report.read_text()
+    assert "erm" in called.out
+
+
+def test_json_is_all_there_is_on_stdout(run: Call) -> None:
+    called = run("--json")
+    content = strict(called.out)
+    assert called.err == ""
+    assert Path(content["report"]).exists()
+    assert content["trials"] == {"erm": 1}
+    assert content["rule"] == "validation"
+
+
+def test_the_same_command_again_gives_the_same_and_trains_nothing(run: Call, no_training: Callable[[], None]) -> None:
+    first = run("--json", seeds=2)
+    no_training()
+    assert run("--json", seeds=2) == first
+
+
+def test_seeds_and_methods_are_added_to_what_is_there(run: Call) -> None:
+    run()
+    before = {path: path.stat().st_mtime_ns for path in Path("runs/cells").glob("*/model.safetensors")}
+    run(method="erm,irm", seeds=2)
+    after = {path: path.stat().st_mtime_ns for path in Path("runs/cells").glob("*/model.safetensors")}
+    assert len(after) == 4
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize("select", ["last", "worst-environment", "oracle"])
+def test_another_rule_trains_nothing(run: Call, no_training: Callable[[], None], select: str) -> None:
+    run()
+    no_training()
+    content = run("--select", select, "--json").json
+    assert content["rule"] == select
+    assert content["rule_oracle"] is (select == "oracle")
+
+
+def test_an_oracle_is_marked_in_words_everywhere(run: Call) -> None:
+    called = run("--select", "oracle")
+    page = Path(re.findall(r"^report: (.*)$", called.out, re.MULTILINE)[0]).read_text()
+    assert "oracle" in called.out
+    assert "looks at test rows" in page
+    plain = run("--select", "validation")
+    page = Path(re.findall(r"^report: (.*)$", plain.out, re.MULTILINE)[0]).read_text()
+    assert "looks at test rows" not in plain.out + page
+
+
+def test_a_dry_run_lists_the_cells_and_writes_nothing(run: Call, tree: Tree) -> None:
+    called = run("--dry-run", "--json", seeds=2, method="erm,irm")
+    assert tree() == {}
+    cells = strict(called.out)["cells"]
+    assert [(cell["method"], cell["seed"]) for cell in cells] == [("erm", 0), ("erm", 1), ("irm", 0), ("irm", 1)]
+    assert not any(cell["finished"] for cell in cells)
+    run()
+    before = tree()
+    again = run("--dry-run", seeds=2, method="erm,irm")
+    assert again.out.endswith("4 cells, 3 to do\n")
+    assert tree() == before
+    assert {path.name for path in Path("runs/cells").iterdir()} == {cells[0]["cell"]}
+
+
+def test_progress_is_shown_on_stderr_where_that_is_a_terminal(run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    write = type(sys.stderr).isatty
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: self is sys.stderr or write(self))
+    called = run("--json")
+    strict(called.out)
+    assert called.err != ""
+    assert run("--json", "--quiet").err == ""
+
+
+def test_few_seeds_are_warned_of_in_the_result(run: Call) -> None:
+    assert any("under five" in warning for warning in run("--json").json["warnings"])
+
+
+def test_a_table_file_becomes_a_report_with_its_baselines(call: Call, patients: pd.DataFrame) -> None:
+    patients.to_parquet("patients.parquet")
+    words = ("--label", "died", "--environment", "ward", "--method", "erm", "--steps", 2, "--seeds", 1)
+    called = call("run", "patients.parquet", *words, "--evaluate", "performance", "--json")
+    assert called.code == 0, called.err
+    content = strict(called.out)
+    assert content["methods"] == ["erm", "logistic", "gradient-boosting"]
+    assert sorted(content["folds"]) == ["north", "south"]
+    cells = {path.name for path in Path("runs/cells").iterdir()}
+    Path("elsewhere").mkdir()
+    shutil.move("patients.parquet", "elsewhere/renamed.parquet")
+    assert call("run", "elsewhere/renamed.parquet", *words, "--evaluate", "performance").code == 0
+    assert {path.name for path in Path("runs/cells").iterdir()} == cells, "where a file lies decides no number"
+
+
+def test_a_sweep_tries_the_default_first_and_says_how_many(call: Call) -> None:
+    words = ["--method", "erm", "--steps", 2, "--seeds", 1, "--evaluate", "performance", "--trials", 3]
+    task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
+    plan = strict(call("sweep", task, *words, "--dry-run", "--json").out)["cells"]
+    assert plan[0]["method"] == "erm"
+    assert len({cell["cell"] for cell in plan}) == 3
+    assert not Path("runs").exists()
+    content = strict(call("sweep", task, *words, "--json").out)
+    assert list(content["trials"].values()) == [3]
+    called = call("sweep", task, *words)
+    assert re.search(r"best of 3 trials: erm\S* \([\d.]+\)", called.out)
+    assert {cell["cell"] for cell in plan} <= {path.name for path in Path("runs/cells").iterdir()}
+
+
+def test_a_failed_trial_is_a_warning_in_one_line(call: Call) -> None:
+    words = ["--steps", 2, "--seeds", 1, "--evaluate", "performance", "--trials", 3, "--json"]
+    task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
+    called = call("sweep", task, "--method", "erm:optimizer.lr=.inf", *words)
+    assert called.code == 0
+    assert called.err.startswith("holdfast: warning: trial erm:optimizer.lr=.inf failed: the loss is not finite")
+    assert called.err.count("\n") == 1
+    strict(called.out)
+
+
+def test_a_run_that_diverges_fails_in_one_line(run: Call) -> None:
+    called = run(method="erm:optimizer.lr=.inf")
+    assert called.code == 1
+    assert called.err.startswith("holdfast: the loss is not finite at step ")
+    assert called.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("family", PACKAGES)
+def test_list_names_every_plug_in_with_a_sentence(call: Call, family: str) -> None:
+    content = strict(call("list", family + "s", "--json").out)
+    assert [entry["name"] for entry in content[family + "s"]] == list(plugins(family))
+    assert all(entry["summary"].endswith(".") for entry in content[family + "s"])
+    text = call("list", family).out
+    assert all(f"  {name} " in text for name in plugins(family))
+
+
+def test_list_without_a_family_names_all(call: Call) -> None:
+    content = strict(call("list", "--json").out)
+    assert {family: len(entries) for family, entries in content.items()} == {
+        family + "s": len(plugins(family)) for family in PACKAGES
+    }
+
+
+def test_list_cells(call: Call, run: Call, tree: Tree) -> None:
+    assert call("list", "cells").out == "no finished cells in runs\n"
+    assert strict(call("list", "cells", "--json").out) == {"cells": []}
+    assert tree() == {}
+    run(method="erm,irm")
+    cells = strict(call("list", "cells", "--json").out)["cells"]
+    assert {cell["method"] for cell in cells} == {"erm", "irm"}
+    assert all(cell["cell"] in call("list", "cells").out for cell in cells)
+
+
+@pytest.mark.parametrize("name", [name for family in PACKAGES for name in plugins(family)])
+def test_show_prints_every_plug_in(call: Call, name: str) -> None:
+    content = strict(call("show", name, "--json").out)
+    entry = content if "name" in content else content["plugins"][0]
+    assert (entry["name"], entry["version"] >= 1) == (name, True)
+    text = call("show", name).out
+    assert all(f"  {option['name']}=" in text for option in entry["options"])
+
+
+def test_show_tells_the_range_and_the_search_space(call: Call) -> None:
+    (threshold, *_) = strict(call("show", "and-mask", "--json").out)["options"]
+    assert (threshold["name"], threshold["default"], threshold["range"]) == ("threshold", 1.0, "[0, 1]")
+    assert threshold["search"].startswith("Uniform")
+
+
+def test_show_a_cell_by_the_beginning_of_its_hash(call: Call, run: Call) -> None:
+    run()
+    (cell,) = Path("runs/cells").iterdir()
+    content = strict(call("show", cell.name[:6], "--json").out)
+    assert content["cell"] == cell.name
+    assert content["spec"] == json.loads((cell / "spec.json").read_text())
+    assert content["kept_steps"] == [0, 1, 2, 3]
+    assert content["ledger"]["steps"] == 3
+    assert call("show", cell.name).out.startswith(f"{cell.name}  erm on spirals-shortcuts")
+
+
+def test_a_report_is_made_again_from_the_files(call: Call, run: Call, no_training: Callable[[], None]) -> None:
+    first = run("--json")
+    report = Path(first.json["report"])
+    page = report.read_text()
+    report.unlink()
+    no_training()
+    assert call("report", report.parent, "--json").json == first.json
+    assert report.read_text() == page
+
+
+def test_a_report_is_made_from_within_its_folder(call: Call, run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(run("--json").json["report"]).parent
+    monkeypatch.chdir(folder)
+    assert call("report", ".").code == 0
