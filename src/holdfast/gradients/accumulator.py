@@ -89,9 +89,11 @@ def _finite_log(values: Tensor) -> Tensor:
 
 def _signs(values: Tensor) -> Tensor:
     """Signs as int8, made in pieces that stay in the cache."""
-    signs = torch.empty(values.shape, dtype=torch.int8, device=values.device)
+    if values.device.type != "cpu":
+        return values.sign().to(torch.int8)
+    signs = torch.empty(values.shape, dtype=torch.int8)
     rows = max(1, 2**16 // max(1, values.shape[1]))
-    piece = torch.empty(rows, values.shape[1], dtype=values.dtype, device=values.device)
+    piece = torch.empty(rows, values.shape[1], dtype=values.dtype)
     for start in range(0, len(values), rows):
         part = values[start : start + rows]
         signs[start : start + rows] = torch.sign(part, out=piece[: len(part)])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from holdfast.gradients.masks import Rescale, agreement_mask, check_threshold, kept_fractions, rescale_
+from holdfast.gradients.masks import Rescale, check_threshold, masked_tensors, rescale_
 from holdfast.gradients.statistics import Stat, Stats
 
 State = Mapping[str, Any]
@@ -75,9 +75,6 @@ class AndMask:
         check_threshold(self.threshold)
 
     def __call__(self, stats: Mapping[str, Stats], state: State) -> Aggregated:
-        gradients = {name: agreement_mask(s, self.threshold) for name, s in stats.items()}
-        kept = kept_fractions(gradients)
-        for name, s in stats.items():
-            gradients[name] *= s.sum
+        gradients, kept = masked_tensors({name: s.sum for name, s in stats.items()}, stats, self.threshold)
         rescale_(gradients, kept, self.rescale)
         return Aggregated(gradients, {f"kept {name}": fraction for name, fraction in kept.items()})

@@ -169,16 +169,17 @@ class GradientEngine:
         """Check everything that would give a silent wrong gradient, then group the rows."""
         if not self._detach.alive:
             raise UserError("the engine is closed: make a new one")
+        per_example = isinstance(groups, str)
         if isinstance(groups, str):
             if groups != "per-example":
                 raise UserError(f"groups={groups!r}: give whole numbers or 'per-example'")
-            groups = torch.arange(losses.numel(), device=losses.device).view(losses.shape)
+            groups = torch.arange(losses.numel()).view(losses.shape)
         groups = groups.to(losses.device)
         check_losses(losses, groups)
         if losses.grad_fn is None:
             raise UserError("the losses depend on no parameter: run the model with gradients enabled")
         self._check_parameters(losses.device)
-        return Grouping.of(groups)
+        return Grouping.per_example(groups) if per_example else Grouping.of(groups)
 
     def _check_parameters(self, device: torch.device) -> None:
         for parameter in self.model.parameters():

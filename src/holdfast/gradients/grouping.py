@@ -63,9 +63,9 @@ class Grouping:
         return Grouping(environment, None if in_order else order, tuple(counts[largest_first].tolist()))
 
     @staticmethod
-    def per_example(rows: int, device: torch.device | None = None) -> Grouping:
-        """Every row its own environment."""
-        return Grouping(torch.arange(rows, device=device), None, (1,) * rows)
+    def per_example(rows: Tensor) -> Grouping:
+        """Every row its own environment, from (B,) ascending numbers."""
+        return Grouping(rows, None, (1,) * len(rows))
 
     @property
     def is_per_example(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.gradients.aggregators import Aggregated, State
-from holdfast.gradients.masks import check_threshold, kept_fractions, rescale_
+from holdfast.gradients.masks import check_threshold, rescale_
 from holdfast.gradients.statistics import Stat, Stats
 
 
@@ -43,7 +43,7 @@ class SandMask:
 
     def __call__(self, stats: Mapping[str, Stats], state: State) -> Aggregated:
         gradients = {name: self._weights(s) for name, s in stats.items()}
-        kept = kept_fractions(gradients)
+        kept = {name: weights.mean() for name, weights in gradients.items()}
         for name, s in stats.items():
             gradients[name] *= s.sum
         rescale_(gradients, kept, "tensor")
