@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from holdfast.commands.request import evaluations_of
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
 from holdfast.experiments import cells, evaluate
 from holdfast.experiments.grid import Grid
+from holdfast.experiments.numerics import Numerics
 from holdfast.experiments.results import RunResult
 from holdfast.experiments.run import read_run, run_grid
 from holdfast.experiments.store import CellStore
@@ -299,3 +301,17 @@ def test_the_record_of_a_run_is_plain_json(tmp_path: Path, make_grid: MakeGrid) 
     assert content["command"] == "holdfast run tiny"
     assert content["trials"] == {"erm": 1}
     assert [cell["seed"] for cell in content["cells"]] == [0]
+
+
+@pytest.mark.parametrize("methods", ["erm", "erm+dfr", "erm+irm", "logistic", "balanced:groups=color"])
+def test_a_run_in_double_precision_keeps_double_weights(tmp_path: Path, make_grid: MakeGrid, methods: str) -> None:
+    grid = dataclasses.replace(make_grid(methods), numerics=Numerics(precision="64-true"))
+    (cell,) = run(grid, tmp_path).cells
+    assert cell.measurements
+    kept = CellStore(tmp_path / "cells").get(cell.key)
+    if kept.is_module:
+        assert {weight.dtype for weight in kept.weights(None).values()} == {torch.float64}
+    single = run(make_grid(methods), tmp_path / "single").cells[0]
+    losses = np.array([[record.loss for record in result.records] for result in (cell, single)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    assert kept.is_module is bool((losses[0] != losses[1]).any())

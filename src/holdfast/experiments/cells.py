@@ -44,6 +44,7 @@ def finish_cell(spec: CellSpec, data: TaskData, store: CellStore, report_progres
     found = store.find(spec)
     if found is not None:
         return found
+    data = in_precision(data, spec)
     base, ledger = None, Ledger()
     if spec.prefix is not None:
         prefix = finish_cell(spec.prefix, data, store, report_progress)
@@ -71,7 +72,15 @@ def build_module(spec: CellSpec, data: TaskData) -> nn.Module:
     for method in spec.chain:
         module = method.build(_view(method, data, spec, Ledger()), module)
     assert module is not None
-    return module
+    return module.double() if spec.numerics.precision == "64-true" else module
+
+
+def in_precision(data: TaskData, spec: CellSpec) -> TaskData:
+    """The task with its rows in the precision of the cell's model."""
+    if spec.numerics.precision != "64-true":
+        return data
+    splits = (dataclasses.replace(split, data=split.data.to("cpu", torch.float64)) for split in data.splits)
+    return dataclasses.replace(data, splits=tuple(splits))
 
 
 def selected_step(cell: Cell, rule: SelectionRule) -> int | None:

@@ -14,7 +14,7 @@ from holdfast.core.predictors import cached
 from holdfast.core.seeds import numpy_rng
 from holdfast.core.task import Split, TaskData
 from holdfast.evaluations.scored import headline
-from holdfast.experiments.cells import build_module, predictor_of, selected_step
+from holdfast.experiments.cells import build_module, in_precision, predictor_of, selected_step
 from holdfast.experiments.numerics import limited
 from holdfast.experiments.provenance import PROVENANCE
 from holdfast.experiments.results import CellResult, RowScores
@@ -53,7 +53,7 @@ def evaluate_cell(spec: CellSpec, cell: Cell, data: TaskData, evaluations: Seque
         evaluations: Those not of the task's kind are left out.
     """
     step = selected_step(cell, spec.rule)
-    work = _Work(spec, cell, data, step)
+    work = _Work(spec, cell, in_precision(data, spec), step)
     with limited(spec.numerics):
         keys = {e.reference: work.evaluate(e) for e in evaluations if data.kind in e.kinds}
         scores = work.score()
