@@ -34,3 +34,10 @@ def test_the_history_tells_what_was_kept() -> None:
     kept = [value for name, value in first.items() if name.startswith("kept ")]
     assert len(kept) == 4
     assert all(0 < value < 1 for value in kept)
+
+
+def test_the_scope_of_the_rescaling_matters() -> None:
+    first = [trained(AndMask(rescale=rescale, optimizer=SGD(lr=0.1)))[1][0] for rescale in ("tensor", "global", "none")]
+    assert not torch.allclose(first[0], first[2])
+    assert not torch.allclose(first[1], first[2])
+    assert not torch.allclose(first[0], first[1])

@@ -25,8 +25,8 @@ from holdfast.training import Budget, Trainer
 
 
 @functools.cache
-def biased(holdout: int = 40) -> TaskData:
-    """Two classes, an attribute that agrees in 95 % of training rows and a hold-out of so many rows per group."""
+def biased(holdout: int = 160, agreement: float = 0.5) -> TaskData:
+    """Two classes, an attribute that agrees in 95 % of training rows and so often in so many rows of the holdout."""
 
     def rows(n: int, agreement: float, seed: int) -> Dataset:
         rng = torch.Generator().manual_seed(seed)
@@ -41,7 +41,7 @@ def biased(holdout: int = 40) -> TaskData:
             torch.cat([core, shortcut], 1), y, Column.constant(n), column, index=torch.arange(n) + 10_000 * seed
         )
 
-    parts = (("train", rows(1000, 0.95, 0)), ("holdout", rows(4 * holdout, 0.5, 1)), ("test", rows(2000, 0.5, 2)))
+    parts = (("train", rows(1000, 0.95, 0)), ("holdout", rows(holdout, agreement, 1)), ("test", rows(2000, 0.5, 2)))
     splits = tuple(Split(role, role, data) for role, data in parts)
     return TaskData(kind="classification", splits=splits, model=MLP(hidden=(16,)), classes=("no", "yes"))
 
@@ -73,6 +73,13 @@ def test_the_worst_group_gains_at_least_15_points() -> None:
     assert before[0] < 0.6
     assert after[0] - before[0] > 0.15
     assert after[1] - before[1] > -0.08
+
+
+def test_groups_are_balanced_where_the_holdout_is_not() -> None:
+    task = biased(400, 0.95)
+    rows = task.split("test").data
+    balanced, pooled = (worst_and_mean(repaired(task, DFR(groups=g)), rows)[0] for g in ("label*attribute", "label"))
+    assert balanced > pooled + 0.1
 
 
 def test_only_the_last_layer_changes() -> None:

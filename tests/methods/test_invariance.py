@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import pytest
@@ -32,9 +33,10 @@ def two_environments(n: int = 2000) -> TrainingView:
 
 
 @functools.cache
-def weights(reference: str) -> torch.Tensor:
-    trainer = Trainer(budget=Budget(400), batch_size=512)
-    model = create(Method, reference).fit(two_environments(), trainer)
+def weights(reference: str, row_weight: torch.Tensor | None = None) -> torch.Tensor:
+    trainer, view = Trainer(budget=Budget(400), batch_size=512), two_environments()
+    weighted = dataclasses.replace(view, data={"train": dataclasses.replace(view.train, weight=row_weight)})
+    model = create(Method, reference).fit(weighted, trainer)
     return model.head.weight.detach().squeeze(0)
 
 
@@ -62,7 +64,11 @@ def test_v_rex_makes_losses_more_equal() -> None:
 
 @pytest.mark.parametrize("method", ["irm", "v-rex"])
 def test_a_penalty_of_zero_is_the_mean_of_environments(method: str) -> None:
-    torch.testing.assert_close(weights(f"{method}:penalty=0:{FAST}"), weights(f"erm:{FAST}"), atol=1e-4, rtol=1e-4)
+    """Of which each counts the same, however much its rows weigh."""
+    unequal = torch.arange(1.0, 3.0).repeat_interleave(2000)
+    weighted = weights(f"{method}:penalty=0:{FAST}", unequal)
+    torch.testing.assert_close(weighted, weights(f"erm:{FAST}"), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(weights(f"erm:{FAST}", unequal), weighted, atol=1e-2)
 
 
 @pytest.mark.parametrize("method", ["irm", "v-rex"])

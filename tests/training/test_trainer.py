@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.ledger import Ledger
 from holdfast.core.task import HiddenFromMethod, Needs, TrainingView, training_view
+from holdfast.gradients import AndMask
+from holdfast.losses import VarianceOfRisks
 from holdfast.methods.erm import ERM
 from holdfast.models.mlp import MLP
 from holdfast.selection import EnvironmentSampler
@@ -200,12 +202,24 @@ def test_streams_differ_by_name_and_seed() -> None:
     assert len(set(drawn)) == 4
 
 
-def test_training_leaves_the_global_generator_as_it_was() -> None:
-    before = torch.get_rng_state()
+def test_training_neither_hears_nor_moves_the_global_generator() -> None:
+    dropout = toy_task(model=MLP(hidden=(6,), dropout=0.5)).model
+    trained = []
+    for seed in (1, 2):
+        torch.manual_seed(0)
+        model = dropout.build((6,), 3)
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        trained.append(trainer().fit(model, view(), GradientStep()).model.state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert same(*trained)
+
+
+def test_a_second_backward_pass_is_counted() -> None:
     run = trainer()
-    model = run.build(ERM(), view())
-    run.fit(model, view(), GradientStep())
-    assert torch.equal(torch.get_rng_state(), before)
+    run.fit(network(), view(), GradientStep(aggregator=AndMask(), penalties=[(1.0, VarianceOfRisks())]))
+    assert run.ledger.forwards == STEPS * 24
+    assert run.ledger.gradients == 2 * STEPS * 24
 
 
 def test_initial_weights_follow_the_seed_alone() -> None:

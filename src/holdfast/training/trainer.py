@@ -325,7 +325,7 @@ class _Loop:
         self._checkpointed = self.done
 
     def _restore(self) -> bool:
-        tree = self.trainer.store.load(self.stage, "checkpoint")
+        tree = _clones(self.trainer.store.load(self.stage, "checkpoint"))
         if tree is None:
             return False
         for name, module in self.models.items():
