@@ -125,3 +125,18 @@ def test_needs_carry_what_else_is_said() -> None:
 def test_an_unknown_column_is_named(method: str) -> None:
     with pytest.raises(UserError, match="did you mean 'attribute'"):
         training_view(task(), create(Method, method, groups="label*atribute").needs(), Ledger())
+
+
+@pytest.mark.parametrize("method", ["group-dro", "balanced"])
+def test_rows_of_unknown_group_are_left_out(method: str) -> None:
+    trained = []
+    for shift in (0, 1):
+        view = training_view(task(), Needs(columns=("attribute",)), Ledger())
+        unknown = torch.arange(len(view.train)) % 3 == 0
+        column = view.train.attributes["attribute"]
+        known = dataclasses.replace(column, codes=torch.where(unknown, -1, column.codes))
+        y = torch.where(unknown, (view.train.labels + shift) % 2, view.train.labels)
+        train = dataclasses.replace(view.train, y=y, attributes={"attribute": known})
+        hidden = dataclasses.replace(view, data={"train": train})
+        trained.append(create(Method, f"{method}:groups=attribute").fit(hidden, Trainer(budget=Budget(10))))
+    assert torch.equal(trained[0].head.weight, trained[1].head.weight)
