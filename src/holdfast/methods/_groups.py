@@ -12,8 +12,9 @@ from holdfast.training import Trainer
 def needs_of(groups: str, **more: Any) -> Needs:
     """What a method needs to see for these groups, such as ``environment`` or ``label*color``.
 
-    >>> needs_of("label*color")
-    Needs(roles=('train',), columns=('color',), environments=False, base=False, kinds=('classification', 'regression'))
+    >>> needs = needs_of("label*color")
+    >>> needs.columns, needs.environments
+    (('color',), False)
     """
     parts = [part.strip() for part in groups.split("*")]
     columns = tuple(part for part in parts if part not in ("label", "environment"))
