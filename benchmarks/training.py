@@ -67,8 +67,9 @@ def bare_loop(case: Case, data: Dataset) -> Callable[[], None]:
 def our_fit(case: Case, data: Dataset) -> Callable[[], None]:
     """The same training through the trainer, checkpoints kept in memory."""
     model_of = MLP(hidden=case.widths[1:-1])
-    view = TrainingView("classification", ("",) * case.widths[-1], case.widths[-1], (case.widths[0],), model_of,
-                        {"train": data})
+    view = TrainingView(
+        "classification", ("",) * case.widths[-1], case.widths[-1], (case.widths[0],), model_of, {"train": data}
+    )
 
     def run() -> None:
         trainer = Trainer(budget=Budget(case.steps), batch_size=case.batch)

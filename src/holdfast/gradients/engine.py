@@ -45,7 +45,7 @@ class GradientEngine:
     tensor([[1., 0.]])
     """
 
-    def __init__(self, model: nn.Module, *, chunk_bytes: int = 2**23) -> None:
+    def __init__(self, model: nn.Module, *, chunk_bytes: int = 2**22) -> None:
         if chunk_bytes < 1:
             raise UserError(f"chunk_bytes={chunk_bytes} must be positive")
         self.model = model
@@ -153,6 +153,11 @@ class GradientEngine:
         """How the gradient of each parameter was made at the last step, one line each."""
         ways = self._collector.ways
         return "\n".join(f"{self._names[p]}: {way}" for p, way in ways.items()) or "no step was made yet"
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Memory that is held from step to step."""
+        return self._collector.workspace.bytes
 
     def close(self) -> None:
         """Remove the hooks and free the buffers; the model is as it was."""

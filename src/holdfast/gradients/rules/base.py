@@ -58,6 +58,11 @@ class Workspace:
             buffer = self._buffers[slot] = torch.empty(size, dtype=like.dtype, device=like.device)
         return buffer[:size].view(shape)
 
+    @property
+    def bytes(self) -> int:
+        """Their memory."""
+        return sum(buffer.numel() * buffer.element_size() for buffer in self._buffers.values())
+
     def clear(self) -> None:
         """Free all buffers."""
         self._buffers.clear()
@@ -90,3 +95,10 @@ class Rule:
 def sum_positions(gradients: Tensor, keep: int) -> Tensor:
     """(k, n, …) to (k, …): sum over rows and all positions except the last ``keep`` dimensions; always a copy."""
     return gradients.sum(dim=tuple(range(1, gradients.ndim - keep)))
+
+
+def sum_channels(gradients: Tensor) -> Tensor:
+    """(k, n, C, …) to (k, C): sum over rows and positions; always a copy."""
+    if gradients.ndim > 3:
+        gradients = gradients.flatten(3).sum(3)  # first what is contiguous: several times faster than all at once
+    return gradients.sum(1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from holdfast.gradients.grouping import Chunk
-from holdfast.gradients.rules.base import LayerGradient, Rule, Workspace
+from holdfast.gradients.rules.base import LayerGradient, Rule, Workspace, sum_channels
 
 FEW_POSITIONS = 64
 """Up to so many output positions, one product per row beats one convolution per row."""
@@ -26,7 +26,7 @@ class ConvolutionRule(Rule):
         outputs = chunk.take_gradients(gradient.outputs)
         blocks = {}
         if "bias" in gradient.wanted:
-            blocks["bias"] = outputs.sum(dim=(1, *range(3, outputs.ndim)))
+            blocks["bias"] = sum_channels(outputs)
         if "weight" in gradient.wanted:
             inputs, padding = _padded(layer, chunk.take(gradient.inputs).to(outputs.dtype).flatten(0, 1))
             if _has_small_images(layer, outputs):

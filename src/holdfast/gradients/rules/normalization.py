@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from holdfast.gradients.grouping import Chunk
-from holdfast.gradients.rules.base import LayerGradient, Rule, Workspace, sum_positions
+from holdfast.gradients.rules.base import LayerGradient, Rule, Workspace, sum_channels, sum_positions
 
 
 class TrailingNormRule(Rule):
@@ -39,14 +39,13 @@ class ChannelNormRule(Rule):
 
     def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
         outputs = chunk.take_gradients(gradient.outputs)
-        positions = (1, *range(3, outputs.ndim))
         blocks = {}
         if "bias" in gradient.wanted:
-            blocks["bias"] = outputs.sum(positions)
+            blocks["bias"] = sum_channels(outputs)
         if "weight" in gradient.wanted:
             inputs = chunk.take(gradient.inputs).to(outputs.dtype).flatten(0, 1)
             normalized = self._normalize(gradient.layer, inputs).view(outputs.shape)
-            blocks["weight"] = normalized.mul_(outputs).sum(positions)
+            blocks["weight"] = sum_channels(normalized.mul_(outputs))
         return blocks
 
 
