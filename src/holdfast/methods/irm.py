@@ -21,6 +21,8 @@ class IRM(Method):
     """Prefer features under which one classifier is optimal in every environment (IRMv1).
 
     Arjovsky, Bottou, Gulrajani, Lopez-Paz, *Invariant risk minimization*, 2019, arXiv:1907.02893.
+    The estimate of the squared gradient is unbiased, so it may be negative and has no lower bound: a large factor with
+    many steps on few rows makes the loss drift away.
 
     Attributes:
         penalty: Factor λ of the squared gradient in a scale of the outputs.
