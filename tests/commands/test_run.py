@@ -149,10 +149,23 @@ def test_a_failed_trial_is_a_warning_in_one_line(call: Call) -> None:
     strict(called.out)
 
 
+def test_a_method_that_diverges_does_not_take_the_others_along(run: Call) -> None:
+    called = run("--json", method="erm,erm:optimizer=SGD:optimizer.lr=1e30", steps=20)
+    assert called.code == 1
+    (failure,) = called.json["failures"]
+    assert "optimizer.lr=1e+30" in failure
+    assert "not finite" in failure
+    assert called.err == f"holdfast: {failure}\n"
+    whole = next(score for score in called.json["scores"] if score["method"] == "erm" and score["split"] == "test")
+    assert whole["estimate"]["value"] is not None
+    assert "not finite" in Path(called.json["report"]).read_text(encoding="utf-8")
+
+
 def test_a_run_that_diverges_fails_in_one_line(run: Call) -> None:
     called = run(method="erm:optimizer.lr=.inf")
     assert called.code == 1
-    assert called.err.startswith("holdfast: the loss is not finite at step ")
+    assert called.err.startswith("holdfast: every training failed; the first: ")
+    assert "the loss is not finite at step " in called.err
     assert called.err.count("\n") == 1
 
 

@@ -10,5 +10,4 @@ from holdfast.commands.run import show_result
 
 def main(options: argparse.Namespace) -> int:
     """Write the report beside the run's record and print its summary."""
-    show_result(Path(options.run), as_json=options.json)
-    return 0
+    return show_result(Path(options.run), as_json=options.json)

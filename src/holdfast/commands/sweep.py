@@ -33,8 +33,7 @@ def main(options: argparse.Namespace) -> int:
     if not options.json:
         for tried, label in zip(found, chosen.labels, strict=True):
             print_text(f"best of {len(tried)} trials: {label} ({best(tried).merit:.4g})")
-    show_result(folder, as_json=options.json)
-    return 0
+    return show_result(folder, as_json=options.json)
 
 
 def _every_trial(grid: Grid, trials: int) -> Grid:

@@ -172,6 +172,7 @@ class Needs:
         columns: Attribute columns it uses, by name.
         environments: Whether it looks at the environment column.
         base: Whether it repairs a model that another method trained.
+        network: Whether it takes and returns a network; an estimator stands alone.
         kinds: The kinds of task it can do.
     """
 
@@ -179,6 +180,7 @@ class Needs:
     columns: tuple[str, ...] = ()
     environments: bool = True
     base: bool = False
+    network: bool = True
     kinds: tuple[Kind, ...] = ("classification", "regression")
 
 

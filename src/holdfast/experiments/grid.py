@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
-from holdfast.core.errors import UserError
+from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
-from holdfast.core.task import Model, Task, TaskData, check_needs
+from holdfast.core.task import Model, Task, TaskData
 from holdfast.experiments.cells import finish_cell
+from holdfast.experiments.checks import check_chain, check_model, check_rule
 from holdfast.experiments.evaluate import Evaluated, evaluate_cell
 from holdfast.experiments.numerics import Numerics
 from holdfast.experiments.spec import CellSpec
@@ -82,24 +81,15 @@ class Grid:
         Raises:
             UserError: One line that says what is missing.
         """
-        for chain in self.chains:
-            for place, method in enumerate(chain):
-                needs = method.needs()
-                if needs.base and place == 0:
-                    raise UserError(
-                        f"{method.name} repairs a model: write METHOD+{method.reference}, such as erm+"
-                        f"{method.reference}"
-                    )
-                for fold in self.folds:
-                    check_needs(fold.data, needs, what=f"method {method.name!r}")
         for fold in self.folds:
-            with torch.random.fork_rng():
-                (self.model or fold.data.model).build(fold.data.input_shape, fold.data.outputs)
-            if self.rule.role is not None and not fold.data.with_role(self.rule.role):
-                raise UserError(
-                    f"selection rule {self.rule.name!r} needs rows in role {self.rule.role!r}, and "
-                    f"{fold.task.name} has none: use --select last"
-                )
+            check_model(self._model(fold), fold.data)
+            check_rule(self.rule, fold.data)
+            for chain in self.chains:
+                check_chain(chain, fold.data)
+
+    def _model(self, fold: Fold) -> Model:
+        own = fold.data.model
+        return own.replaced_by(self.model) if self.model else own
 
     def _spec(self, fold: Fold, fingerprint: str, chain: Chain, seed: int) -> CellSpec:
         return CellSpec(
@@ -107,7 +97,7 @@ class Grid:
             data=fingerprint,
             fold=fold.name,
             chain=chain,
-            model=fold.data.model.replaced_by(self.model) if self.model else fold.data.model,
+            model=self._model(fold),
             seed=seed,
             budget=self.budget or Budget(fold.data.steps),
             batch_size=self.batch_size or fold.data.batch_size,
@@ -122,26 +112,48 @@ def load_folds(task: Task) -> tuple[Fold, ...]:
     return tuple(Fold(one, one.fold_name, one.load()) for one in tasks)
 
 
+@dataclass(frozen=True)
+class Made:
+    """What came of a grid: its evaluated cells, and one line for each cell whose training failed."""
+
+    cells: tuple[Evaluated, ...]
+    failures: tuple[str, ...]
+
+
 def run_inline(
     grid: Grid,
     store: CellStore,
     evaluations: Sequence[Evaluation],
     report_progress: Callable[[CellSpec, str, float], None] | None = None,
-) -> tuple[Evaluated, ...]:
+) -> Made:
     """Make and evaluate every cell of a grid in this process, in order; finished ones are read.
+
+    A training that diverges is told among the failures, and the others go on.
 
     Args:
         grid: What to make.
         store: Where cells are.
         evaluations: What to measure.
         report_progress: Called with the cell, the stage and the part of it that is done.
+
+    Raises:
+        UserError: Something that the user has to mend first.
+        HoldfastError: Every cell failed.
     """
     grid.check()
     tell = report_progress or (lambda spec, stage, part: None)
-    results = []
+    made, failures = [], []
     for fold, spec in grid.specs():
-        cell = finish_cell(spec, fold.data, store, lambda stage, part, spec=spec: tell(spec, stage, part))  # type: ignore[misc]
+        try:
+            cell = finish_cell(spec, fold.data, store, lambda stage, part, spec=spec: tell(spec, stage, part))  # type: ignore[misc]
+        except UserError:
+            raise
+        except HoldfastError as error:
+            failures.append(f"{spec.label} with seed {spec.seed} failed: {error}")
+            continue
         tell(spec, "evaluating", 0.0)
-        results.append(evaluate_cell(spec, cell, fold.data, evaluations))
+        made.append(evaluate_cell(spec, cell, fold.data, evaluations))
         tell(spec, "done", 1.0)
-    return tuple(results)
+    if not made:
+        raise HoldfastError(f"every training failed; the first: {failures[0]}")
+    return Made(tuple(made), tuple(failures))

@@ -112,6 +112,7 @@ class RunResult:
         rule: Reference of the selection rule; ``rule_oracle`` marks a rule that saw test rows.
         trials: How many hyper-parameter settings were tried for each method.
         warnings: One line each.
+        failures: One line for each cell whose training failed.
     """
 
     command: str
@@ -122,3 +123,4 @@ class RunResult:
     rule_oracle: bool = False
     trials: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()

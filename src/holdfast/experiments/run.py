@@ -33,6 +33,8 @@ class RunRecord:
         methods: Labels in the order asked for.
         rule: Reference of the selection rule.
         cells: The evaluated cells.
+        trials: Settings tried for each method.
+        warnings, failures: What a reader should know; which trainings failed.
     """
 
     command: str
@@ -43,6 +45,7 @@ class RunRecord:
     cells: tuple[Evaluated, ...]
     trials: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
 
 def run_grid(
@@ -64,7 +67,7 @@ def run_grid(
         trials: Settings tried for each method; one each by default.
         report_progress: Called with the cell, the stage and the part of it that is done.
     """
-    cells = run_inline(grid, CellStore(root / "cells"), evaluations, report_progress)
+    made = run_inline(grid, CellStore(root / "cells"), evaluations, report_progress)
     record = RunRecord(
         command=command,
         task=summary_of(grid.folds, grid.batch_size),
@@ -72,8 +75,9 @@ def run_grid(
         trials=trials or dict.fromkeys(grid.labels, 1),
         rule=grid.rule.reference,
         rule_oracle=grid.rule.oracle,
-        cells=cells,
+        cells=made.cells,
         warnings=_warnings(grid),
+        failures=made.failures,
     )
     return keep_run(root, record)
 
@@ -110,6 +114,7 @@ def read_run(folder: Path) -> RunResult:
         rule_oracle=record.rule_oracle,
         trials=record.trials,
         warnings=record.warnings,
+        failures=record.failures,
     )
 
 
@@ -123,6 +128,7 @@ def _read_record(path: Path) -> RunRecord:
             "methods": tuple(content["methods"]),
             "cells": tuple(Evaluated(**cell) for cell in content["cells"]),
             "warnings": tuple(content["warnings"]),
+            "failures": tuple(content["failures"]),
         }
         return RunRecord(**{**content, **parts})
     except (KeyError, TypeError):

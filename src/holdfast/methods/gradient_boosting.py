@@ -41,7 +41,7 @@ class GradientBoosting(Method):
     l2: Annotated[float, Range(low=0.0), LogUniform(1e-3, 10.0)] = 0.0
 
     def needs(self) -> Needs:
-        return Needs(environments=False)
+        return Needs(environments=False, network=False)
 
     def fit(self, view: TrainingView, trainer: Trainer, model: nn.Module | None = None) -> BaseEstimator:
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor

@@ -34,7 +34,7 @@ class Logistic(Method):
     C: Annotated[float, Range(low=1e-10), LogUniform(1e-4, 1e4)] = 1.0
 
     def needs(self) -> Needs:
-        return Needs(environments=False)
+        return Needs(environments=False, network=False)
 
     def fit(self, view: TrainingView, trainer: Trainer, model: nn.Module | None = None) -> BaseEstimator:
         from sklearn.linear_model import LogisticRegression, Ridge

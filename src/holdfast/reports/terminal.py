@@ -71,6 +71,8 @@ class _Writer:
         notes = [f"Brackets are {100 * summary.level:g} % intervals over {seeds}; selected by {summary.rule}"]
         if summary.rule_oracle:
             notes.append("† an oracle that looks at test rows")
+        if max(summary.trials.values(), default=1) > 1:
+            notes.append("settings tried: " + ", ".join(f"{n} for {method}" for method, n in summary.trials.items()))
         if hidden:
             notes.append(f"also measured: {', '.join(hidden)}")
         return self._text("; ".join(notes) + ".", "dim")

@@ -17,11 +17,13 @@ class SelectionRule(Plugin):
 
     Attributes:
         role: The role whose records it looks at; None if it looks at none.
+        groups: Whether it needs the groups of those rows.
         oracle: True if it looks at test rows, which every report marks.
     """
 
     family: ClassVar[str] = "rule"
     role: ClassVar[Role | None] = "selection"
+    groups: ClassVar[bool] = False
     oracle: ClassVar[bool] = False
 
     def choose(self, records: Sequence[Record]) -> int:
@@ -67,6 +69,8 @@ class Validation(SelectionRule):
 @dataclass(frozen=True, kw_only=True)
 class WorstGroup(SelectionRule):
     """Worst group of the selection rows: needs their attribute labels."""
+
+    groups: ClassVar[bool] = True
 
     def merit(self, records: Sequence[Record]) -> tuple[float, float]:
         return _worst([r for r in records if r.group is not None])

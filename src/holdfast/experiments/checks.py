@@ -1,0 +1,67 @@
+"""What a grid refuses before anything is trained, each in one line with the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from holdfast.core.errors import UserError
+from holdfast.core.evaluation import Evaluation
+from holdfast.core.method import Method
+from holdfast.core.task import Kind, Model, TaskData, check_needs
+from holdfast.training import SelectionRule
+
+
+def check_chain(chain: Sequence[Method], data: TaskData) -> None:
+    """Refuse methods that this task cannot serve, or that cannot follow each other.
+
+    Raises:
+        UserError: One line that says what is missing.
+    """
+    for place, method in enumerate(chain):
+        needs = method.needs()
+        if needs.base and place == 0:
+            raise UserError(
+                f"{method.name} repairs a model: write METHOD+{method.reference}, such as erm+{method.reference}"
+            )
+        if len(chain) > 1 and not needs.network:
+            raise UserError(f"{method.name} is no network and cannot be part of a chain: name it alone")
+        check_needs(data, needs, what=f"method {method.name!r}")
+
+
+def check_rule(rule: SelectionRule, data: TaskData) -> None:
+    """Refuse a rule that has no rows, or no groups, to look at.
+
+    Raises:
+        UserError: One line that says what is missing.
+    """
+    if rule.role is not None and not data.with_role(rule.role):
+        raise UserError(
+            f"selection rule {rule.name!r} needs rows in role {rule.role!r}: this task has none; use --select last"
+        )
+    if rule.groups and not data.groups:
+        raise UserError(
+            f"selection rule {rule.name!r} needs groups: name a column with --group or use another --select"
+        )
+
+
+def check_model(model: Model, data: TaskData) -> None:
+    """Refuse a network that does not fit the inputs; building it draws nothing from the global generators.
+
+    Raises:
+        UserError: As the model says.
+    """
+    with torch.random.fork_rng():
+        model.build(data.input_shape, data.outputs)
+
+
+def check_evaluations(evaluations: Sequence[Evaluation], kind: Kind) -> None:
+    """Refuse an evaluation that was asked for by name and can say nothing of this task.
+
+    Raises:
+        UserError: It is for another kind of task.
+    """
+    for evaluation in evaluations:
+        if kind not in evaluation.kinds:
+            raise UserError(f"evaluation {evaluation.name!r} is for {' and '.join(evaluation.kinds)}: this is {kind}")
