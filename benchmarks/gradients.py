@@ -31,6 +31,7 @@ from holdfast.gradients import AndMask, GradientEngine
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "gradients.md"
 MASK = AndMask(0.2)
+SECONDS = 10  # a contestant that has run so long, three times at least, takes no further turn
 Step = Callable[[], object]
 
 
@@ -387,6 +388,9 @@ def measure(case: Case, rounds: int) -> dict[str, Measured]:
     times: dict[tuple[str, int], list[float]] = {key: [] for key in steps}
     for _ in range(rounds):
         for key, step in steps.items():
+            if len(times[key]) > 2 and sum(times[key]) > SECONDS:
+                continue
+            step()  # the caches are its own again
             times[key].append(timed(step, case.x.device))
     medians = {key: statistics.median(values) for key, values in times.items()}
     best = {name: min((k for k in steps if k[0] == name), key=lambda k: medians[k]) for name, _ in steps}
@@ -445,10 +449,8 @@ def row(case: Case, found: dict[str, Measured], others: dict[str, dict[str, Meas
 
 def machine(device: str, threads: int) -> str:
     """What it ran on."""
-    models = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    what = torch.cuda.get_device_name() if device == "cuda" else f"{models[0]}, {os.cpu_count()} cores"
+    cpu = Path("/proc/cpuinfo").read_text().split("model name")[1].split("\n")[0].strip("\t :")
+    what = torch.cuda.get_device_name() if device == "cuda" else f"{cpu}, {os.cpu_count()} cores"
     versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
     for package in ("torchjd", "opacus", "backpack-for-pytorch"):
         try:

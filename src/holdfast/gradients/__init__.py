@@ -2,8 +2,11 @@
 
 from holdfast.gradients.aggregators import Aggregated, Aggregator, AndMask, Mean
 from holdfast.gradients.and_adam import AndAdam
+from holdfast.gradients.distributed import all_reduce
 from holdfast.gradients.engine import GradientEngine
 from holdfast.gradients.geometric_mean import GeometricMean
+from holdfast.gradients.micro_batches import MicroBatches, SplitEnvironments
+from holdfast.gradients.penalties import fishr, head_gradient_variances, inter_environment_alignment
 from holdfast.gradients.reference import ReferenceEngine
 from holdfast.gradients.sand_mask import SandMask
 from holdfast.gradients.statistics import Stat, Stats
@@ -16,8 +19,14 @@ __all__ = [
     "GeometricMean",
     "GradientEngine",
     "Mean",
+    "MicroBatches",
     "ReferenceEngine",
     "SandMask",
+    "SplitEnvironments",
     "Stat",
     "Stats",
+    "all_reduce",
+    "fishr",
+    "head_gradient_variances",
+    "inter_environment_alignment",
 ]

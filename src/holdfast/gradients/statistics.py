@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,6 +50,17 @@ class Stats:
             square=gradient.square() if Stat.SQUARE in needs else None,
             log=log,
             nonzero=(~zero).to(torch.int32) if Stat.LOG in needs else None,
+        )
+
+    def scaled(self, factor: float) -> Stats:
+        """The statistics of factor · g_e, for a positive factor."""
+        return Stats(
+            environments=self.environments,
+            sum=factor * self.sum,
+            sign=self.sign,
+            square=None if self.square is None else factor**2 * self.square,
+            log=None if self.log is None or self.nonzero is None else self.log + math.log(factor) * self.nonzero,
+            nonzero=self.nonzero,
         )
 
     def tensors(self) -> dict[str, Tensor]:
