@@ -257,3 +257,14 @@ def test_a_task_is_its_own_fold() -> None:
 
     assert Tiny().folds() == (Tiny(),)
     assert Tiny().fold_name == ""
+
+
+def test_a_group_has_one_code_in_every_role():
+    columns = ("a", "b")
+    train = Dataset(torch.zeros(2, 1), torch.tensor([0, 1]), Column(torch.tensor([0, 1]), columns))
+    holdout = Dataset(torch.zeros(1, 1), torch.tensor([1]), Column(torch.tensor([1]), columns), index=torch.tensor([7]))
+    view = TrainingView("classification", ("0", "1"), 2, (1,), Linear(), {"train": train, "holdout": holdout})
+    grouped = view.grouped_by("label*environment")
+    assert grouped.train.environment.codes.tolist() == [0, 1]
+    assert grouped.role("holdout").environment.codes.tolist() == [1]
+    assert grouped.role("holdout").environment.names == grouped.train.environment.names

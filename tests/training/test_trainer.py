@@ -16,7 +16,7 @@ from holdfast.methods.erm import ERM
 from holdfast.models.mlp import MLP
 from holdfast.selection import EnvironmentSampler
 from holdfast.testing import toy_task
-from holdfast.training import SGD, Budget, GradientStep, MemoryStore, SelectionRule, Trainer, Validation
+from holdfast.training import SGD, Budget, GradientStep, Last, MemoryStore, Oracle, SelectionRule, Trainer, Validation
 
 TASK = toy_task(model=MLP(hidden=(6,)))
 STEPS = 20
@@ -139,6 +139,18 @@ def test_the_end_can_be_a_kept_step() -> None:
     fit = trainer().fit(network(), view(), GradientStep(), select=8)
     assert fit.selected == 8
     assert same(fit.model.state_dict(), fit.weights_at(8))
+
+
+def test_a_step_that_was_not_kept_is_refused() -> None:
+    with pytest.raises(UserError, match="step 7 was not kept: there are 0, 1, 2"):
+        trainer().fit(network(), view("train"), GradientStep(), budget=Budget(10), select=7)
+
+
+def test_a_rule_inside_a_stage_reads_its_own_role_alone() -> None:
+    fit = trainer().fit(network(), view("train"), GradientStep(), budget=Budget(3), select=Last())
+    assert fit.selected == 3
+    with pytest.raises(HiddenFromMethod):
+        trainer().fit(network(), view("train"), GradientStep(), budget=Budget(3), select=Oracle())
 
 
 def test_the_end_can_be_chosen_by_a_rule() -> None:

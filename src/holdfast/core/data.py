@@ -198,6 +198,9 @@ class Dataset:
             return self.attributes[name]
         if name == "label" and self.y is not None and not self.y.is_floating_point():
             return Column(self.y, tuple(map(str, range(int(self.y.max()) + 1 if len(self.y) else 0))))
+        if name == "label":
+            numbers = "the labels are numbers and" if self.y is not None else "labels are hidden here and"
+            raise UserError(f"{numbers} make no groups: name a column with few values instead")
         raise unknown_name("column", name, ["environment", "label", *self.attributes])
 
     def grouped_by(self, names: str) -> Dataset:

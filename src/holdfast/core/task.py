@@ -217,9 +217,19 @@ class TrainingView:
         return self.data[role]
 
     def grouped_by(self, names: str) -> TrainingView:
-        """The view with the product of some columns, such as ``label*color``, as environment in every role."""
-        data = {role: data.grouped_by(names) for role, data in self.data.items()}
-        return dataclasses.replace(self, data=data)
+        """The view with the product of some columns, such as ``label*color``, as environment.
+
+        A code means the same group in every role.
+        """
+        rows = list(self.data.values())
+        columns_only = [dataclasses.replace(data, x=data.index) for data in rows]
+        groups = concatenate(columns_only).grouped_by(names).environment
+        codes = torch.split(groups.codes, [len(data) for data in rows])
+        grouped = {
+            role: dataclasses.replace(data, environment=dataclasses.replace(groups, codes=part))
+            for (role, data), part in zip(self.data.items(), codes, strict=True)
+        }
+        return dataclasses.replace(self, data=grouped)
 
 
 @dataclass

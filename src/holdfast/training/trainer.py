@@ -17,7 +17,7 @@ from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.ledger import Ledger
 from holdfast.core.predictors import forward
 from holdfast.core.seeds import numpy_rng, seed_for, torch_rng
-from holdfast.core.task import TrainingView
+from holdfast.core.task import Role, TrainingView
 from holdfast.selection import EnvironmentSampler, Rows, Source
 from holdfast.training.budget import Budget
 from holdfast.training.records import Record, record
@@ -210,20 +210,22 @@ class Trainer:
         chosen = loop.done
         records: tuple[Record, ...] = ()
         if isinstance(select, int):
+            if select not in loop.kept:
+                raise UserError(f"step {select} was not kept: there are {', '.join(map(str, loop.kept))}")
             chosen = select
-        elif isinstance(select, SelectionRule):
-            records = self._records(loop, models["model"], view)
+        elif isinstance(select, SelectionRule) and select.role is not None:
+            records = self._records(loop, models["model"], view, select.role)
             chosen = select.choose(records)
         for name, module in models.items():
             module.load_state_dict(loop.load(chosen)[name])
         return Fit(models, loop.done, tuple(loop.kept), tuple(loop.history), chosen, loop.load, loop.ledger, records)
 
-    def _records(self, loop: _Loop, model: nn.Module, view: TrainingView) -> tuple[Record, ...]:
-        data = view.role("selection").to("cpu", self.dtype)
+    def _records(self, loop: _Loop, model: nn.Module, view: TrainingView, role: Role) -> tuple[Record, ...]:
+        data = view.role(role).to("cpu", self.dtype)
         records: list[Record] = []
         for step in loop.kept:
             model.load_state_dict(loop.load(step)["model"])
-            records += record(step, forward(model, data, self.device), "selection", "selection", data, view.kind)
+            records += record(step, forward(model, data, self.device), role, role, data, view.kind)
         return tuple(records)
 
 
