@@ -81,7 +81,9 @@ def test_a_risk_sees_environments() -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("risk", [None, PooledMean(), MeanOfEnvironments(), "group-dro"], ids=["none", "pooled", "mean", "group-dro"])
+@pytest.mark.parametrize(
+    "risk", [None, PooledMean(), MeanOfEnvironments(), "group-dro"], ids=["none", "pooled", "mean", "group-dro"]
+)
 def test_the_mean_as_aggregator_is_the_risk_itself(risk: object, weighted: bool) -> None:
     """The aggregator gets w_e ∇L_e with w_e = ∂risk/∂L_e, so that their sum is the gradient of the risk."""
 
