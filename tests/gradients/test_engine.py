@@ -443,3 +443,13 @@ def test_an_input_that_was_modified_in_place() -> None:
     x.add_(1)
     with pytest.raises((UserError, RuntimeError), match=r"in.?place"):
         engine.backward(losses, GROUPS)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_model() -> None:
+    model = small_model().double()
+    engine = GradientEngine(model)
+    compiled = torch.compile(model, backend="aot_eager")
+    wanted = reference(model, squares(model(X.double())), GROUPS)
+    for _ in range(2):
+        assert_equal(engine.statistics(squares(compiled(X.double())), GROUPS, needs=ALL), wanted)

@@ -45,7 +45,7 @@ class GradientEngine:
     tensor([[1., 0.]])
     """
 
-    def __init__(self, model: nn.Module, *, chunk_bytes: int = 2**22) -> None:
+    def __init__(self, model: nn.Module, *, chunk_bytes: int = 2**23) -> None:
         if chunk_bytes < 1:
             raise UserError(f"chunk_bytes={chunk_bytes} must be positive")
         self.model = model

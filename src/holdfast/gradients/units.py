@@ -52,7 +52,7 @@ def collect_unit(
 
 def _environment_bytes(member: Member, rows: int) -> int:
     parameters = sum(p.numel() * p.element_size() for p in member.parameters.values())
-    return max(parameters, rows * member.gradient.row_bytes)
+    return max(parameters, rows * member.gradient.row_bytes if member.rule.copies_rows else 1)
 
 
 def _blocks(members: Sequence[Member], chunk: Chunk, workspace: Workspace) -> dict[Tensor, Tensor]:

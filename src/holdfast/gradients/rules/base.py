@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,9 @@ class Workspace:
 
 class Rule:
     """Gradients per environment of one family of layers."""
+
+    copies_rows: ClassVar[bool] = True
+    """Whether :meth:`blocks` makes tensors as large as the rows of a chunk."""
 
     def supports(self, layer: nn.Module) -> bool:
         """Whether this layer's options are among those that the rule knows."""
