@@ -5,6 +5,7 @@ from holdfast.gradients.and_adam import AndAdam
 from holdfast.gradients.distributed import all_reduce
 from holdfast.gradients.engine import GradientEngine
 from holdfast.gradients.geometric_mean import GeometricMean
+from holdfast.gradients.gramian import GradVac, GramianEngine, PCGrad
 from holdfast.gradients.micro_batches import MicroBatches, SplitEnvironments
 from holdfast.gradients.penalties import fishr, head_gradient_variances, inter_environment_alignment
 from holdfast.gradients.reference import ReferenceEngine
@@ -17,9 +18,12 @@ __all__ = [
     "AndAdam",
     "AndMask",
     "GeometricMean",
+    "GradVac",
     "GradientEngine",
+    "GramianEngine",
     "Mean",
     "MicroBatches",
+    "PCGrad",
     "ReferenceEngine",
     "SandMask",
     "SplitEnvironments",
