@@ -163,7 +163,6 @@ def _task(kind) -> TaskSummary:
                 "Share of a label's training rows.",
             ),
         ),
-        rows={split: n for split, (_, _, n) in SPLITS.items()},
         per_step="2 of 2 training environments, 64 rows of each, unless a method says otherwise",
     )
 

@@ -144,6 +144,11 @@ class Task(Plugin):
         return self.reference
 
     @property
+    def question(self) -> str:
+        """What is asked over all folds together; empty for a task that has none."""
+        return ""
+
+    @property
     def fold_name(self) -> str:
         """What this fold holds out; empty for a task that is not a fold."""
         return ""

@@ -85,7 +85,6 @@ class TaskSummary:
     """The facts of a task that a report shows (see ``TaskData``).
 
     Attributes:
-        rows: Number of rows by split name.
         per_step: How many environments and rows of each an update sees.
     """
 
@@ -96,7 +95,6 @@ class TaskSummary:
     shortcut: str
     notes: tuple[str, ...]
     pictures: tuple[Artifact, ...]
-    rows: Mapping[str, int]
     per_step: str = ""
 
 

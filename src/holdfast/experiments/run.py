@@ -138,14 +138,13 @@ def _read_record(path: Path) -> RunRecord:
 def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSummary:
     """The facts of a task that a report shows; of a folded one, those of its first fold and who is held out when."""
     first = folds[0].data
-    rows = {split.name: len(split.data) for split in first.splits}
     notes = first.notes
     if len(folds) > 1:
         held_out = "; ".join(fold.name for fold in folds)
         notes = (
             *notes,
             f"every environment is held out in turn, in {len(folds)} folds: {held_out}",
-            f"the sizes of the splits are those of the fold that holds out {folds[0].name}",
+            f"what is shown of the environments is the fold that holds out {folds[0].name}",
         )
     environments = len(first.with_role("train")[0].data.environment.present())
     seen = min(environments, MAX_ENVIRONMENTS)
@@ -153,12 +152,11 @@ def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSumm
     return TaskSummary(
         reference=folds[0].task.title,
         kind=first.kind,
-        question=first.question,
+        question=(len(folds) > 1 and folds[0].task.question) or first.question,
         stable=first.stable,
         shortcut=first.shortcut,
         notes=notes,
         pictures=first.pictures,
-        rows=rows,
         per_step=f"{seen} of {environments} training environments, {each} rows of each, unless a method says otherwise",
     )
 

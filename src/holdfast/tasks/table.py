@@ -129,6 +129,13 @@ class TableFile(Task):
         return Path(self.path).name
 
     @property
+    def question(self) -> str:
+        return (
+            f"Can {self.label!r} be predicted from {Path(self.path).name} where {self.environment!r} has a value that "
+            "training has not seen?"
+        )
+
+    @property
     def fold_name(self) -> str:
         return ", ".join(self._held_out_names())
 
