@@ -31,7 +31,7 @@ from holdfast.gradients import AndMask, GradientEngine
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "gradients.md"
 MASK = AndMask(0.2)
-SECONDS = 10  # a contestant that has run so long, three times at least, takes no further turn
+SECONDS = 5  # a contestant that has run so long, three times at least, takes no further turn
 Step = Callable[[], object]
 
 

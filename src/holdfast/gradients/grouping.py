@@ -56,7 +56,13 @@ class Grouping:
         >>> Grouping.of(torch.tensor([7, 2, 7])).sizes
         (2, 1)
         """
-        _, environment, counts = torch.unique(groups, return_inverse=True, return_counts=True)
+        if bool((groups[1:] >= groups[:-1]).all()):  # nothing need be sorted
+            _, environment, counts = torch.unique_consecutive(groups, return_inverse=True, return_counts=True)
+            sizes = tuple(counts.tolist())
+            if len(set(sizes)) == 1:
+                return Grouping(environment, None, sizes)
+        else:
+            _, environment, counts = torch.unique(groups, return_inverse=True, return_counts=True)
         largest_first = torch.argsort(counts, descending=True, stable=True)
         order = torch.argsort(torch.argsort(largest_first)[environment], stable=True)
         in_order = bool((order[1:] > order[:-1]).all())
