@@ -25,6 +25,7 @@ class Call:
         arguments: Positional arguments.
         keywords: Keyword arguments.
         shapes: Shape of each output that has a gradient, by its position.
+        low_precision: Whether an output has less than 32 bits, as under autocast.
     """
 
     module: nn.Module
@@ -32,6 +33,7 @@ class Call:
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
     shapes: dict[int, torch.Size] = field(default_factory=dict)
+    low_precision: bool = False
     versions: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +105,7 @@ class _Hook:
             if isinstance(tensor, Tensor) and tensor.grad_fn is not None:
                 call = call or Call(module, self.name, arguments, keywords)
                 call.shapes[position] = tensor.shape
+                call.low_precision |= tensor.element_size() < 4
                 edge = torch.autograd.graph.get_gradient_edge(tensor)
                 _notes(edge.node).setdefault(self.recorder, []).append((call, position, edge.output_nr))
 

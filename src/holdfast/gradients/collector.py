@@ -48,24 +48,28 @@ class Collector:
         plan = make_plan(layouts, graph.uses, used, self._slow)
         fast, failed = self._by_rules(request, graph, plan, layouts, first=first)
         if first:
-            failed |= dict.fromkeys(
-                wrong_sums(request.objective, fast, request.scale), "its rule disagreed with autograd"
-            )
+            low_precision = any(call.low_precision for call in graph.outputs)
+            wrong = wrong_sums(request.objective, fast, request.scale, low_precision=low_precision)
+            failed |= dict.fromkeys(wrong, "its rule disagreed with autograd")
         self._slow |= failed
         slow = {**plan.slow, **failed}
         self._describe(plan, slow, len(request.grouping.sizes))
         return statistics | fast | (request.passes(list(slow)) if slow else {})
 
     def _find_layouts(self, request: Request, graph: Graph) -> tuple[dict[Call, Layout], bool]:
-        """The layouts of the calls that a rule can serve, and whether these calls were seen for the first time."""
+        """The layouts of the calls that a rule can serve, and whether calls such as these need be checked."""
         rows = len(request.losses)
-        signature = tuple((call.name, tuple(possible_layouts(call.shape, rows))) for call in graph.outputs)
-        first = signature not in self._layouts
-        if first:
-            found = find_layouts(request.losses, graph)
+        signature = tuple(
+            (call.name, call.module.training, call.low_precision, tuple(possible_layouts(call.shape, rows)))
+            for call in graph.outputs
+        )
+        if signature in self._layouts:
+            layouts = zip(graph.outputs, self._layouts[signature], strict=True)
+            return {call: layout for call, layout in layouts if layout is not None}, False
+        found, sure = find_layouts(request.losses, graph)
+        if sure:
             self._layouts[signature] = [found.get(call) for call in graph.outputs]
-        layouts = zip(graph.outputs, self._layouts[signature], strict=True)
-        return {call: layout for call, layout in layouts if layout is not None}, first
+        return found, True
 
     def _by_rules(
         self, request: Request, graph: Graph, plan: Plan, layouts: Mapping[Call, Layout], *, first: bool

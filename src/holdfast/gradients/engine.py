@@ -130,10 +130,10 @@ class GradientEngine:
     ) -> Aggregated:
         """Aggregate, and add to ``.grad``."""
         with torch.no_grad():
-            broken = [name for name, stats in statistics.items() if not stats.sum.sum().isfinite()]
-            if broken and scale == 1.0:
-                raise UserError(f"the gradient of {broken[0]!r} is not finite: lower the learning rate")
-            if broken:
+            broken = _first_not_finite(statistics)
+            if broken is not None and scale == 1.0:
+                raise UserError(f"the gradient of {broken!r} is not finite: lower the learning rate")
+            if broken is not None:
                 result = Aggregated(
                     {name: stats.sum * torch.nan for name, stats in statistics.items()}, state=state or {}
                 )
@@ -196,3 +196,10 @@ class GradientEngine:
 
     def _trainable(self) -> dict[Tensor, str]:
         return {parameter: name for parameter, name in self._names.items() if parameter.requires_grad}
+
+
+def _first_not_finite(statistics: Mapping[str, Stats]) -> str | None:
+    """The name of a parameter whose gradient is not finite, at the price of one look at the device."""
+    totals = [stats.sum.sum().double() for stats in statistics.values()]
+    finite = torch.stack(totals).isfinite().tolist() if totals else []
+    return next((name for name, good in zip(statistics, finite, strict=True) if not good), None)

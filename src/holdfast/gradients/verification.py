@@ -16,11 +16,15 @@ from holdfast.gradients.statistics import Stats
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
 
-def find_layouts(losses: Tensor, graph: Graph) -> dict[Call, Layout]:
+def find_layouts(losses: Tensor, graph: Graph) -> tuple[dict[Call, Layout], bool]:
     """Where each call's first output keeps the rows of the losses; calls that keep them nowhere are left out.
 
     Half of the losses, chosen at random, must have no gradient in the outputs of the other rows. Rows that fail in
     every layout are mixed with others.
+
+    Returns:
+        The layouts, and whether they are sure: a gradient of zero, as before a layer that starts at zero, tells
+        nothing.
 
     Raises:
         UserError: A layer's floating-point outputs feed the losses of other rows.
@@ -31,7 +35,9 @@ def find_layouts(losses: Tensor, graph: Graph) -> dict[Call, Layout]:
     edges = [next(iter(graph.outputs[call].values())) for call in calls]
     of_half, of_rest = _gradients(losses, half, edges), _gradients(losses, ~half, edges)
     found = {}
+    sure = True
     for call, g, h in zip(calls, of_half, of_rest, strict=True):
+        sure &= any(gradient is None or bool(gradient.any()) for gradient in (g, h))
         for layout in possible_layouts(call.shape, rows):
             if _stays(layout, g, ~half) and _stays(layout, h, half):
                 found[call] = layout
@@ -42,20 +48,21 @@ def find_layouts(losses: Tensor, graph: Graph) -> dict[Call, Layout]:
                     f"the outputs of layer {call.name!r} feed the losses of other rows: "
                     "a model that mixes rows has no gradient per environment"
                 )
-    return found
+    return found, sure
 
 
-def wrong_sums(objective: Tensor, statistics: Mapping[Tensor, Stats], scale: float) -> list[Tensor]:
+def wrong_sums(
+    objective: Tensor, statistics: Mapping[Tensor, Stats], scale: float, *, low_precision: bool
+) -> list[Tensor]:
     """Parameters whose summed gradient is not that of the objective over ``scale``; its graph is kept."""
     parameters = list(statistics)
     if not parameters:
         return []
     pooled = torch.autograd.grad(objective, parameters, retain_graph=True, materialize_grads=True)
     largest = max((g.norm() for g in pooled), default=torch.zeros(()))
-    low = torch.finfo(objective.dtype).bits < 32 or torch.is_autocast_enabled(objective.device.type)
     wrong = []
     for parameter, g in zip(parameters, pooled, strict=True):
-        tolerance = 0.05 if low else TOLERANCE.get(parameter.dtype, 0.05)
+        tolerance = 0.05 if low_precision else TOLERANCE.get(parameter.dtype, 0.05)
         error = (scale * statistics[parameter].sum - g).norm()
         if not error <= tolerance * g.norm() + 0.01 * tolerance * largest:
             wrong.append(parameter)
