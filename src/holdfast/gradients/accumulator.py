@@ -77,10 +77,15 @@ class Accumulator:
         return Stats(environments=self.environments, **self._sums)
 
     def _add(self, name: str, block: Tensor) -> None:
-        if self.environments == 0:
-            torch.sum(block, 0, out=self._sums[name])
+        """Add the sum of a block in one pass over it: 1ᵀ block as a product of matrices, with nothing in between."""
+        k, total = len(block), self._sums[name].view(1, -1)
+        first = self.environments == 0
+        if k == 1 and first:
+            total.copy_(block.reshape(1, -1))
+        elif k == 1:
+            total += block.reshape(1, -1)
         else:
-            self._sums[name] += block.sum(0) if len(block) > 1 else block[0]
+            total.addmm_(block.new_ones(1, k), block.reshape(k, -1), beta=0 if first else 1)
 
 
 def _finite_log(values: Tensor) -> Tensor:
