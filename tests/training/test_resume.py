@@ -84,6 +84,9 @@ class Rivals(nn.Module):
             optimizer.step()
         return {"loss": loss.detach()}
 
+    def close(self) -> None:
+        pass
+
 
 PENALTIES = [(1.0, VarianceOfRisks()), (0.5, InvariantRisk())]
 MAKE: dict[str, Callable[[], Any]] = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from holdfast.losses import ExponentiatedGroups, MeanOfEnvironments, PooledMean,
 from holdfast.losses.environments import EnvironmentLosses
 from holdfast.models.mlp import MLP
 from holdfast.testing import toy_task
-from holdfast.training import SGD, Adam, GradientStep, Regularizer, Schedule, StepContext, Trainer
+from holdfast.training import SGD, Adam, Budget, GradientStep, Regularizer, Schedule, StepContext, Trainer
 
 TASK = toy_task(model=MLP(hidden=(5,)))
 LR = 0.1
@@ -211,3 +212,18 @@ def test_gradients_of_the_step_before_are_forgotten() -> None:
     optimizers, before = step.setup({"model": model}, view(), Trainer(precision="64-true")), flat(model)
     step({"model": model}, rows(), optimizers, 0.0)
     torch.testing.assert_close((before - flat(model)) / LR, first)
+
+
+def test_no_hook_is_left_on_the_model_however_training_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hooks(model: nn.Module) -> int:
+        return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+    for stop in (None, KeyboardInterrupt):
+        model = toy_task().model.build((6,), 3)
+        step = GradientStep(aggregator=AndMask())
+        if stop is not None:
+            monkeypatch.setattr(step, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        view = training_view(toy_task(), Needs(), Ledger())
+        with contextlib.suppress(KeyboardInterrupt):
+            Trainer(budget=Budget(3)).fit(model, view, step)
+        assert hooks(model) == 0

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from holdfast.core.data import Batch
 from holdfast.core.taps import tapped
 from holdfast.core.task import TrainingView
-from holdfast.gradients import Aggregator, ReferenceEngine
+from holdfast.gradients import Aggregator, GradientEngine
 from holdfast.losses import EnvironmentLosses, Loss, Penalty, Risk, default_loss
 from holdfast.training.context import StepContext
 from holdfast.training.optimizers import Adam, Optimizer
@@ -42,6 +42,10 @@ class Step(Protocol):
 
     def __call__(self, models: Models, batch: Batch, optimizers: Optimizers, progress: float) -> Mapping[str, Tensor]:
         """Make one update and return scalars for the history; ``progress`` is the part of the budget spent."""
+        ...
+
+    def close(self) -> None:
+        """Called once after the last update: leave the models as they were but for their weights."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -110,6 +114,7 @@ class GradientStep(nn.Module):
         self.updates = 0
         self._penalized = False
         self.aggregator_state: Mapping[str, Any] = {}
+        self._engine: GradientEngine | None = None
         self._autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
     def setup(self, models: Models, view: TrainingView, trainer: Trainer) -> Optimizers:
@@ -118,7 +123,8 @@ class GradientStep(nn.Module):
         self.to(trainer.device)
         self.loss = self.loss or default_loss(view.kind, view.target_scale)
         self._autocast = trainer.autocast
-        self._engine = ReferenceEngine(model)
+        if self.aggregator is not None:
+            self._engine = GradientEngine(model)
         groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad], "name": "model"}]
         if parts := [p for p in self.parameters() if p.requires_grad]:
             groups.append({"params": parts, "name": "parts"})
@@ -137,6 +143,11 @@ class GradientStep(nn.Module):
         optimizer.step()
         self.updates += 1
         return {"loss": context.losses.detach().mean(), **diagnostics}
+
+    def close(self) -> None:
+        """Take the engine's hooks off the model."""
+        if self._engine is not None:
+            self._engine.close()
 
     def get_extra_state(self) -> dict[str, Any]:
         """What is not a buffer: the number of updates and the aggregator's state."""
@@ -178,6 +189,7 @@ class GradientStep(nn.Module):
         return {} if penalty is None else {"penalty": penalty.detach()}
 
     def _aggregate(self, context: StepContext, penalty: Tensor | None) -> Mapping[str, Tensor]:
+        assert self._engine is not None, "setup() was not called"
         result = self._engine.backward(
             context.losses,
             context.batch.environment,

@@ -186,7 +186,7 @@ class Trainer:
         for module in models.values():
             module.to(device=self.device, dtype=self.dtype)
         loop = _Loop(self, models, view, step, stage, source or self._rows(view, stage), budget or self.budget, keep)
-        with self.randomness(f"stage {stage}"):
+        with contextlib.closing(step), self.randomness(f"stage {stage}"):
             loop.run()
         self.ledger.add(loop.ledger)
         fit = self._selected(loop, models, view, select)
