@@ -112,7 +112,7 @@ class ReadOutside(nn.Module):
 def test_a_weight_read_beside_its_layer_gets_a_pass_per_environment() -> None:
     torch.manual_seed(1)
     engine = check(ReadOutside().double(), torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2]))
-    assert "layer.weight: 3 backward passes" in engine.explain()
+    assert "layer.weight: 3 backward passes: it is read outside" in engine.explain()
     assert "layer.bias: the rule of Linear" in engine.explain()
 
 
@@ -269,6 +269,7 @@ def test_a_scale_is_in_the_gradient_and_not_in_the_statistics() -> None:
         assert torch.allclose(1024 * p.grad, q.grad, rtol=1e-4)
     stats = needs_scale.statistics(squares(scaled(X)), GROUPS, needs=ALL, scale=64.0)
     assert_equal(stats, reference(scaled, squares(scaled(X)), GROUPS), tolerance=1e-5)
+    assert needs_scale.explain().count("rule of Linear") == 4
 
 
 def test_an_infinite_scaled_gradient_reaches_the_scaler() -> None:
