@@ -20,6 +20,7 @@ from holdfast.experiments.provenance import PROVENANCE
 from holdfast.experiments.results import CellResult, RowScores
 from holdfast.experiments.spec import CellSpec, hash_of
 from holdfast.experiments.store import Cell, CellStore
+from holdfast.experiments.training_curves import training_curves
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ def read_result(store: CellStore, what: Evaluated) -> CellResult:
         seed=what.seed,
         selected=what.selected,
         measurements=tuple(m for result in results.values() for m in result.measurements),
-        artifacts={reference: result.artifacts for reference, result in results.items()},
+        artifacts={
+            **{reference: result.artifacts for reference, result in results.items()},
+            "training": training_curves(cell.history),
+        },
         records=cell.records,
         scores=cell.scores(what.scores),
         history=cell.history,
