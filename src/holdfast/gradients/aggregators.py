@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from holdfast.gradients.masks import Rescale, check_threshold, masked_tensors, rescale_
+from holdfast.gradients.masks import Rescale, check_threshold, mask_, rescale_
 from holdfast.gradients.statistics import Stat, Stats
 
 State = Mapping[str, Any]
@@ -31,6 +31,8 @@ class Aggregated:
 
 class Aggregator(Protocol):
     """Combines gradients; it sees the statistics of all parameters at once.
+
+    They are handed over: an aggregator may overwrite them, and return their memory.
 
     Attributes:
         needs: The statistics it reads besides the sum.
@@ -75,6 +77,7 @@ class AndMask:
         check_threshold(self.threshold)
 
     def __call__(self, stats: Mapping[str, Stats], state: State) -> Aggregated:
-        gradients, kept = masked_tensors({name: s.sum for name, s in stats.items()}, stats, self.threshold)
+        gradients = {name: s.sum for name, s in stats.items()}
+        kept = mask_(gradients, stats, self.threshold)
         rescale_(gradients, kept, self.rescale)
         return Aggregated(gradients, {f"kept {name}": fraction for name, fraction in kept.items()})

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from holdfast.gradients.aggregators import Aggregated, State
-from holdfast.gradients.masks import Rescale, check_threshold, masked_tensors, rescale_
+from holdfast.gradients.masks import Rescale, check_threshold, mask_, rescale_
 from holdfast.gradients.statistics import Stat, Stats
 
 
@@ -50,8 +50,8 @@ class GeometricMean:
             raise ValueError(f"epsilon={self.epsilon} must be positive")
 
     def __call__(self, stats: Mapping[str, Stats], state: State) -> Aggregated:
-        means = {name: self._mean(s) for name, s in stats.items()}
-        gradients, kept = masked_tensors(means, stats, self.threshold)
+        gradients = {name: self._mean(s) for name, s in stats.items()}
+        kept = mask_(gradients, stats, self.threshold)
         rescale_(gradients, kept, self.rescale)
         return Aggregated(gradients, {f"kept {name}": fraction for name, fraction in kept.items()})
 

@@ -1,9 +1,13 @@
-"""Where environments agree on a sign, and what that does to the size of an update."""
+"""Where environments agree on a sign, and what that does to the size of an update.
+
+All parameters go through each operation together: one call in place of one per parameter, which is most of the cost
+where they are small.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -24,52 +28,40 @@ def check_threshold(threshold: float) -> None:
         raise ValueError(f"threshold={threshold} is out of range: it must lie in [0, 1]")
 
 
-def masked(values: Tensor, stats: Stats, threshold: float) -> tuple[Tensor, Tensor]:
-    """Keep components where |Σ_e sign(g_e)| ≥ threshold · E, as whole numbers, and make the others zero.
+def mask_(values: Mapping[str, Tensor], stats: Mapping[str, Stats], threshold: float) -> dict[str, Tensor]:
+    """Make components zero, in place, where |Σ_e sign(g_e)| < threshold · E, as whole numbers; the counts are used up.
 
     Returns:
-        The masked values, in fresh memory, and the fraction kept.
+        The fraction kept of each tensor.
     """
-    assert stats.sign is not None, "the engine leaves out nothing that is in `needs`"
-    needed = math.ceil(threshold * stats.environments - 1e-9)
-    if needed <= 0:
-        return values.clone(), values.new_ones(())
-    result = torch.empty(values.shape, dtype=values.dtype, device=values.device)
-    kept = [
-        _mask_piece(piece, sign, value, needed)
-        for piece, sign, value in zip(_pieces(result), _pieces(stats.sign), _pieces(values), strict=True)
-    ]
-    return result, torch.stack(kept).sum() / max(1, values.numel())
-
-
-def masked_tensors(
-    values: Mapping[str, Tensor], stats: Mapping[str, Stats], threshold: float
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """:func:`masked` of each tensor: the masked ones, and the fractions kept."""
-    both = {name: masked(value, stats[name], threshold) for name, value in values.items()}
-    return {name: value for name, (value, _) in both.items()}, {name: kept for name, (_, kept) in both.items()}
-
-
-def _mask_piece(result: Tensor, sign: Tensor, values: Tensor, needed: int) -> Tensor:
-    """A chain of steps in place: comparisons and ``where`` are several times slower on a CPU."""
-    mask = result.copy_(sign)
-    torch.ops.aten.hardshrink.out(mask, needed - 0.5, out=mask)
-    kept = mask.sign_().abs_().sum()
-    mask *= values
-    return kept
-
-
-def _pieces(tensor: Tensor) -> Sequence[Tensor]:
-    """The flat tensor, on a CPU in pieces that stay in the cache."""
-    flat = tensor.reshape(-1)
-    return torch.split(flat, 2**16) if flat.device.type == "cpu" else [flat]
+    tensors = list(values.values())
+    masks = [_counts(stats[name]).to(value.dtype) for name, value in values.items()]
+    torch._foreach_abs_(masks)
+    torch._foreach_sub_(masks, [_needed(stats[name], threshold) - 1.0 for name in values])
+    torch._foreach_clamp_min_(masks, 0.0)
+    torch._foreach_clamp_max_(masks, 1.0)
+    torch._foreach_mul_(tensors, masks)
+    kept = torch._foreach_norm(masks, 1)
+    torch._foreach_div_(kept, [float(max(1, value.numel())) for value in tensors])
+    return dict(zip(values, kept, strict=True))
 
 
 def rescale_(gradients: Mapping[str, Tensor], kept: Mapping[str, Tensor], scope: Rescale) -> None:
     """Divide gradients, in place, by 1e-10 + the kept fraction: of each tensor, of all together, or not at all."""
     if scope == "none":
         return
-    total = sum(gradient.numel() for gradient in gradients.values())
-    overall = sum((kept[name] * gradient.numel() for name, gradient in gradients.items()), torch.zeros(())) / total
-    for name, gradient in gradients.items():
-        gradient /= 1e-10 + (kept[name] if scope == "tensor" else overall.to(gradient.dtype))
+    fractions = [kept[name] for name in gradients]
+    if scope == "global":
+        sizes = torch.tensor([float(gradient.numel()) for gradient in gradients.values()])
+        overall = torch.stack(fractions).double() @ (sizes / sizes.sum()).to(fractions[0].device, torch.float64)
+        fractions = [overall.to(fraction.dtype) for fraction in fractions]
+    torch._foreach_div_(list(gradients.values()), torch._foreach_add(fractions, 1e-10))
+
+
+def _needed(stats: Stats, threshold: float) -> int:
+    return math.ceil(threshold * stats.environments - 1e-9)
+
+
+def _counts(stats: Stats) -> Tensor:
+    assert stats.sign is not None, "the engine leaves out nothing that is in `needs`"
+    return stats.sign

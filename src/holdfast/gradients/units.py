@@ -44,15 +44,10 @@ def collect_unit(
         named = {name: sums[parameter] for name, parameter in member.parameters.items()}
         if member.rule.shortcut(member.gradient, grouping, named):
             return
-    environment_bytes = max(_environment_bytes(member, grouping.sizes[0]) for member in members)
+    environment_bytes = max(member.rule.environment_bytes(member.gradient, grouping.sizes[0]) for member in members)
     for chunk in grouping.chunks(max(1, chunk_bytes // environment_bytes)):
         for parameter, block in _blocks(members, chunk, workspace).items():
             sums[parameter].add(block)
-
-
-def _environment_bytes(member: Member, rows: int) -> int:
-    parameters = sum(p.numel() * p.element_size() for p in member.parameters.values())
-    return max(parameters, rows * member.gradient.row_bytes if member.rule.copies_rows else 1)
 
 
 def _blocks(members: Sequence[Member], chunk: Chunk, workspace: Workspace) -> dict[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,11 @@ class LayerGradient:
         return next(iter(self.directions.values()))
 
     @property
+    def parameter_bytes(self) -> int:
+        """Memory of the parameters whose gradients are asked for."""
+        return sum(p.numel() * p.element_size() for p in map(self.layer.get_parameter, self.wanted))
+
+    @property
     def row_bytes(self) -> int:
         """Memory of one row of inputs and outputs."""
         return sum(t[0].numel() * t.element_size() for t in (self.inputs, *self.directions.values()))
@@ -71,12 +76,13 @@ class Workspace:
 class Rule:
     """Gradients per environment of one family of layers."""
 
-    copies_rows: ClassVar[bool] = True
-    """Whether :meth:`blocks` makes tensors as large as the rows of a chunk."""
-
     def supports(self, layer: nn.Module) -> bool:
         """Whether this layer's options are among those that the rule knows."""
         return True
+
+    def environment_bytes(self, gradient: LayerGradient, rows: int) -> int:
+        """What the gradients of an environment with so many rows take, with all that is needed to make them."""
+        return gradient.parameter_bytes + rows * gradient.row_bytes
 
     def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
         """(k, *shape) gradients of k environments by parameter name; they are the caller's to overwrite."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -12,20 +13,15 @@ from torch.nn import functional as F
 from holdfast.gradients.grouping import Chunk
 from holdfast.gradients.rules.base import LayerGradient, Rule, Workspace, sum_channels
 
-FEW_POSITIONS = 64
-"""Up to so many output positions, a product of patches beats a convolution for gradients of single rows."""
-
-FEW_CHANNELS = 16
-"""Below so many input channels, one call per row beats one grouped call for many rows."""
-
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 class ConvolutionRule(Rule):
-    """g_e: autograd's own weight gradient on the rows of e.
+    """g_e: autograd's own weight gradient on the rows of e, or for single rows a product of δ and patches."""
 
-    Single rows are the groups of one grouped convolution, or for small images products of patches.
-    """
+    def environment_bytes(self, gradient: LayerGradient, rows: int) -> int:
+        patches = _patch_bytes(cast(Convolution, gradient.layer), gradient.outputs) if rows == 1 else 0
+        return super().environment_bytes(gradient, rows) + patches
 
     def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
         layer = cast(Convolution, gradient.layer)
@@ -34,13 +30,73 @@ class ConvolutionRule(Rule):
         if "bias" in gradient.wanted:
             blocks["bias"] = sum_channels(outputs)
         if "weight" in gradient.wanted:
-            inputs, padding = _padded(layer, chunk.take(gradient.inputs).to(outputs.dtype).flatten(0, 1))
+            inputs = chunk.take(gradient.inputs).to(outputs.dtype)
+            block = workspace.take("convolution", (len(outputs), *layer.weight.shape), outputs)
             if outputs.shape[1] > 1:
-                inputs = inputs.unflatten(0, outputs.shape[:2])  # type: ignore[no-untyped-call]
-                blocks["weight"] = _environments(layer, inputs, outputs, padding, chunk.sizes, workspace)
+                blocks["weight"] = _environments(layer, inputs, outputs, chunk.sizes, block)
             else:
-                blocks["weight"] = _single_rows(layer, inputs, outputs.flatten(0, 1), padding, workspace)
+                blocks["weight"] = _single_rows(layer, inputs.squeeze(1), outputs.squeeze(1), block, workspace)
         return blocks
+
+
+def _environments(layer: Convolution, inputs: Tensor, outputs: Tensor, sizes: tuple[int, ...], block: Tensor) -> Tensor:
+    """(k, *shape) from (k, n, …) rows."""
+    inputs, padding = _padded(layer, inputs.flatten(0, 1))
+    inputs = inputs.unflatten(0, outputs.shape[:2])  # type: ignore[no-untyped-call]
+    for e, size in enumerate(sizes):
+        block[e] = torch.ops.aten.convolution_backward(
+            outputs[e, :size],
+            inputs[e, :size],
+            block[e],  # only its shape and type matter
+            None,
+            layer.stride,
+            padding,
+            layer.dilation,
+            False,
+            [0] * len(layer.kernel_size),
+            layer.groups,
+            [False, True, False],
+        )[1]
+    return block
+
+
+def _single_rows(layer: Convolution, inputs: Tensor, outputs: Tensor, block: Tensor, workspace: Workspace) -> Tensor:
+    """(k, *shape) from (k, …) rows: per group, δ (out, positions) times patches (positions, in · kernel)."""
+    inputs, padding = _padded(layer, inputs)
+    if any(padding):
+        inputs = F.pad(inputs, [side for size in reversed(padding) for side in (size, size)])
+    channels_last = inputs.shape[1] * layer.kernel_size[-1] > outputs.shape[-1]  # what lies together in a patch
+    if channels_last:
+        inputs = inputs.movedim(1, -1).contiguous().movedim(-1, 1)
+    patches = _patches(layer, inputs, channels_last=channels_last)
+    if not patches.is_contiguous():
+        patches = workspace.take("patches", tuple(patches.shape), patches).copy_(patches)
+    products, positions = len(outputs) * layer.groups, outputs[0, 0].numel()
+    result = block.view(products, layer.out_channels // layer.groups, -1)
+    outputs = outputs.reshape(products, -1, positions)
+    if not channels_last:
+        torch.bmm(outputs, patches.view(products, -1, positions).transpose(1, 2), out=result)
+        return block
+    torch.bmm(outputs, patches.view(products, positions, -1), out=result)
+    return block.view(*block.shape[:2], *layer.kernel_size, block.shape[2]).movedim(-1, 2)
+
+
+def _patches(layer: Convolution, inputs: Tensor, *, channels_last: bool) -> Tensor:
+    """View of padded (k, C, …): (k, groups, *positions, *kernel, in), or (k, groups, in, *kernel, *positions)."""
+    for dimension, (size, dilation, stride) in enumerate(
+        zip(layer.kernel_size, layer.dilation, layer.stride, strict=True), start=2
+    ):
+        inputs = inputs.unfold(dimension, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    inputs = inputs.unflatten(1, (layer.groups, -1))  # type: ignore[no-untyped-call]
+    dimensions = len(layer.kernel_size)
+    positions, kernel = range(3, 3 + dimensions), range(3 + dimensions, 3 + 2 * dimensions)
+    order = (*positions, *kernel, 2) if channels_last else (2, *kernel, *positions)
+    return inputs.permute(0, 1, *order)
+
+
+def _patch_bytes(layer: Convolution, outputs: Tensor) -> int:
+    """Memory of the patches of one row, from (B, C, …) output gradients."""
+    return layer.in_channels * math.prod(layer.kernel_size) * outputs[0, 0].numel() * outputs.element_size()
 
 
 def _padded(layer: Convolution, inputs: Tensor) -> tuple[Tensor, tuple[int, ...]]:
@@ -49,54 +105,3 @@ def _padded(layer: Convolution, inputs: Tensor) -> tuple[Tensor, tuple[int, ...]
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         return F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode), (0,) * len(layer.kernel_size)
     return inputs, layer.padding
-
-
-def _environments(
-    layer: Convolution,
-    inputs: Tensor,
-    outputs: Tensor,
-    padding: tuple[int, ...],
-    sizes: tuple[int, ...],
-    workspace: Workspace,
-) -> Tensor:
-    """(k, *shape) from (k, n, …) rows."""
-    block = workspace.take("convolution", (len(sizes), *layer.weight.shape), outputs)
-    for e, size in enumerate(sizes):
-        block[e] = _weight_gradient(layer, inputs[e, :size], outputs[e, :size], padding, block[e], layer.groups)
-    return block
-
-
-def _single_rows(
-    layer: Convolution, inputs: Tensor, outputs: Tensor, padding: tuple[int, ...], workspace: Workspace
-) -> Tensor:
-    """(k, *shape) from (k, …) rows."""
-    rows, shape = len(outputs), layer.weight.shape
-    if isinstance(layer, nn.Conv2d) and layer.groups == 1 and outputs[0, 0].numel() <= FEW_POSITIONS:
-        patches = F.unfold(inputs, layer.kernel_size, layer.dilation, padding, layer.stride)
-        block = workspace.take("convolution", (rows, shape[0], patches.shape[1]), outputs)
-        return torch.bmm(outputs.flatten(2), patches.transpose(1, 2), out=block).view(rows, *shape)
-    if inputs.shape[1] < FEW_CHANNELS:
-        return _environments(layer, inputs[:, None], outputs[:, None], padding, (1,) * rows, workspace)
-    like = workspace.take("convolution", (rows * shape[0], *shape[1:]), outputs)
-    inputs, outputs = inputs.flatten(0, 1)[None], outputs.flatten(0, 1)[None]
-    return _weight_gradient(layer, inputs, outputs, padding, like, rows * layer.groups).view(rows, *shape)
-
-
-def _weight_gradient(
-    layer: Convolution, inputs: Tensor, outputs: Tensor, padding: tuple[int, ...], like: Tensor, groups: int
-) -> Tensor:
-    """Summed over rows; only the shape and type of ``like`` matter."""
-    gradient: Tensor = torch.ops.aten.convolution_backward(
-        outputs,
-        inputs,
-        like,
-        None,
-        layer.stride,
-        padding,
-        layer.dilation,
-        False,
-        [0] * len(layer.kernel_size),
-        groups,
-        [False, True, False],
-    )[1]
-    return gradient

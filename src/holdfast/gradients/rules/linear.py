@@ -15,7 +15,8 @@ from holdfast.gradients.rules.base import LayerGradient, Rule, Workspace, sum_po
 class LinearRule(Rule):
     """g_e = Σ over rows and positions of δ ⊗ a, with a the input and δ the gradient of the output."""
 
-    copies_rows = False
+    def environment_bytes(self, gradient: LayerGradient, rows: int) -> int:
+        return gradient.parameter_bytes
 
     def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
         outputs = chunk.take_gradients(gradient.outputs)
