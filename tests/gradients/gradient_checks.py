@@ -36,9 +36,17 @@ def assert_equal(found: dict[str, Stats], wanted: dict[str, Stats], tolerance: f
         assert torch.allclose(f.log[sure], w.log[sure], rtol=1e4 * tolerance, atol=1e4 * tolerance), name
 
 
-def check(model: nn.Module, x: Tensor, groups: Tensor | str, tolerance: float = 1e-10, **weights) -> GradientEngine:
+def check(
+    model: nn.Module,
+    x: Tensor,
+    groups: Tensor | str,
+    tolerance: float = 1e-10,
+    *,
+    chunk_bytes: int = 2000,
+    **weights: Tensor,
+) -> GradientEngine:
     """Compare twice: the second step runs without the first step's checks."""
-    engine = GradientEngine(model, chunk_bytes=2000)
+    engine = GradientEngine(model, chunk_bytes=chunk_bytes)
     labels = torch.arange(len(x)) if isinstance(groups, str) else groups
     losses = squares(model(x))
     wanted = reference(model, losses, labels, weights.get("row_weights"), weights.get("environment_weights"))

@@ -12,15 +12,16 @@ from torch import Tensor, nn
 groupings = st.lists(st.integers(-1, 4), min_size=2, max_size=8).filter(lambda g: len(set(g)) > 1)
 
 
-def served_by(model: nn.Module, x: Tensor, groups: list[int], *rules: str) -> None:
+def served_by(model: nn.Module, x: Tensor, groups: list[int], *rules: str, chunk_bytes: int = 2000) -> None:
     """Both groupings equal the reference, and no parameter took a slower way."""
     model = model.double()
     for labels in (torch.tensor(groups), "per-example"):
-        explanation = check(model, x, labels).explain()
+        explanation = check(model, x, labels, chunk_bytes=chunk_bytes).explain()
         for line in explanation.splitlines():
             assert any(line.endswith(f"the rule of {rule}") for rule in rules), line
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @settings(max_examples=30, deadline=None)
 @given(
     groups=groupings,
@@ -59,6 +60,15 @@ def test_convolution_of_large_images() -> None:
     torch.manual_seed(0)
     x = torch.randn(5, 2, 10, 12, dtype=torch.float64).to(memory_format=torch.channels_last)
     served_by(nn.Conv2d(2, 3, 3, padding=1), x, [0, 1, 1, 2, 2], "Conv2d")
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 4_000, 10**6])
+def test_convolution_blocks_of_several_orders_in_memory(chunk_bytes: int) -> None:
+    """Single rows of many channels are laid out otherwise than environments of several rows."""
+    torch.manual_seed(0)
+    model = nn.Conv2d(6, 4, 3, padding=1, groups=2)
+    x = torch.randn(9, 6, 4, 4, dtype=torch.float64)
+    served_by(model, x, [0, 0, 1, 2, 3, 4, 5, 5, 5], "Conv2d", chunk_bytes=chunk_bytes)
 
 
 @settings(max_examples=15, deadline=None)

@@ -24,13 +24,14 @@ class Accumulator:
     def __init__(self, like: Tensor, needs: frozenset[Stat]) -> None:
         self.needs = needs
         self.environments = 0
-        self._like = like
+        self._shape, self._device = like.shape, like.device
         self._dtype = torch.promote_types(like.dtype, torch.float32)
-        self._sums: dict[str, Tensor] = {}
+        self._order: tuple[int, ...] = ()
+        self._sums: dict[str, Tensor] = {}  # (P,), its dimensions in the order of the first block's memory
 
     def add(self, block: Tensor) -> None:
         """Add (k, *shape) gradients of k whole environments; the block is overwritten."""
-        block = block.to(self._dtype)
+        block = self._flat(block.to(self._dtype))
         self._add("sum", block)
         if Stat.SQUARE in self.needs:
             self._add("square", block.square())
@@ -48,15 +49,16 @@ class Accumulator:
         The sign and the square of a product are products and its logarithm is a sum, so that each statistic is a
         product of two matrices, as is the sum itself. To be called once, and without :meth:`add`.
         """
-        self._sums["sum"] = left.t() @ right
+        sums = {"sum": left.t() @ right}
         if Stat.SQUARE in self.needs:
-            self._sums["square"] = left.square().t() @ right.square()
+            sums["square"] = left.square().t() @ right.square()
         if Stat.LOG in self.needs:
             left_nonzero, right_nonzero = (left != 0).to(left.dtype), (right != 0).to(right.dtype)
-            self._sums["log"] = (_finite_log(left).t() @ right_nonzero).addmm_(left_nonzero.t(), _finite_log(right))
-            self._sums["nonzero"] = left_nonzero.t() @ right_nonzero
+            sums["log"] = (_finite_log(left).t() @ right_nonzero).addmm_(left_nonzero.t(), _finite_log(right))
+            sums["nonzero"] = left_nonzero.t() @ right_nonzero
         if Stat.SIGN in self.needs:
-            self._sums["sign"] = _count(_signs(left), _signs(right), self._dtype)
+            sums["sign"] = _count(_signs(left), _signs(right), self._dtype)
+        self._sums = {name: total.flatten() for name, total in sums.items()}
         self.environments = len(left)
 
     def add_rows(self, gradients: Tensor, rows: Tensor, environments: int) -> None:
@@ -65,28 +67,33 @@ class Accumulator:
         To be called once, and without :meth:`add`.
         """
         for name, values in Stats.of(gradients, self.needs).tensors().items():
-            total = torch.zeros_like(self._like, dtype=self._dtype, requires_grad=False)
-            self._sums[name] = total.index_add_(0, rows, values.to(self._dtype))
+            total = torch.zeros(self._shape, dtype=self._dtype, device=self._device)
+            self._sums[name] = total.index_add_(0, rows, values.to(self._dtype)).flatten()
         self.environments = environments
 
     def stats(self) -> Stats:
         """What was summed; counts are floats, which hold whole numbers below 2²⁴ exactly."""
-        return Stats(environments=self.environments, **{name: t.contiguous() for name, t in self._sums.items()})
+        return Stats(environments=self.environments, **{name: self._shaped(t) for name, t in self._sums.items()})
 
     def _add(self, name: str, block: Tensor) -> None:
-        """Add the sum of a block in one pass over it: 1ᵀ block as a product of matrices, with nothing in between."""
-        first = name not in self._sums
-        if first:
-            self._sums[name] = torch.empty_like(block[0])
-        total, ones = _in_memory_order(self._sums[name][None]), block.new_ones(1, len(block))
-        total.addmm_(ones, _in_memory_order(block), beta=0 if first else 1)
+        """Add the sum of a (k, P) block; all but the first in one pass, 1ᵀ block as a product of matrices."""
+        if name in self._sums:
+            self._sums[name].view(1, -1).addmm_(block.new_ones(1, len(block)), block)
+        else:
+            self._sums[name] = block.sum(0)
 
+    def _flat(self, block: Tensor) -> Tensor:
+        """(k, *shape) to (k, P): a view of a block whose memory is in the order of the first one's."""
+        if not self._sums and not block.is_contiguous():
+            self._order = tuple(sorted(range(1, block.ndim), key=block.stride, reverse=True))
+        return (block.permute(0, *self._order) if self._order else block).reshape(len(block), -1)
 
-def _in_memory_order(block: Tensor) -> Tensor:
-    """(k, P) view of a dense (k, *shape)."""
-    if not block.is_contiguous():
-        block = block.permute(0, *sorted(range(1, block.ndim), key=block.stride, reverse=True))
-    return block.view(len(block), -1)
+    def _shaped(self, total: Tensor) -> Tensor:
+        """(P,) to the parameter's shape."""
+        if not self._order:
+            return total.view(self._shape)
+        places = [self._order.index(dimension) for dimension in range(1, len(self._order) + 1)]
+        return total.view([self._shape[d - 1] for d in self._order]).permute(places).contiguous()
 
 
 def _finite_log(values: Tensor) -> Tensor:
