@@ -4,6 +4,8 @@ Every contestant makes the same update: the AND-mask of the gradients of all env
 case take turns within one process, and medians of their times are divided. Peak memory is what a step has allocated
 at most, together with the parameters, the optimizer's state and the engine's buffers.
 
+Other tools take part where they are installed: pip install torchjd opacus backpack-for-pytorch.
+
     python benchmarks/gradients.py [--rounds 15] [--threads 2] [--device cpu] [--cases mlp,convnet] [--output PAGE]
 """
 

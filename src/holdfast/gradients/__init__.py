@@ -11,6 +11,7 @@ from holdfast.gradients.penalties import fishr, head_gradient_variances, inter_e
 from holdfast.gradients.reference import ReferenceEngine
 from holdfast.gradients.sand_mask import SandMask
 from holdfast.gradients.statistics import Stat, Stats
+from holdfast.gradients.torchjd import torchjd_weighting
 
 __all__ = [
     "Aggregated",
@@ -33,4 +34,5 @@ __all__ = [
     "fishr",
     "head_gradient_variances",
     "inter_environment_alignment",
+    "torchjd_weighting",
 ]
