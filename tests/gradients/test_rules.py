@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gradient_checks import check
+from gradient_checks import check, squares
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -179,5 +179,32 @@ def test_layers_without_a_rule(layer: nn.Module) -> None:
             return self.out(self.layer(x.transpose(1, 2)).transpose(1, 2))
 
     torch.manual_seed(0)
-    engine = check(Model().double(), torch.randn(6, 3, 3, dtype=torch.float64), torch.arange(6) % 4)
-    assert "out.weight: the rule of Linear" in engine.explain()
+    explanation = check(Model().double(), torch.randn(6, 3, 3, dtype=torch.float64), torch.arange(6) % 4).explain()
+    assert "out.weight: the rule of Linear" in explanation
+    one_by_one = isinstance(layer, nn.LSTM)  # vmap has no rule for it; the GRU has its rows second
+    assert ("alone, run again for each environment" in explanation) == one_by_one
+    assert ("backward passes" in explanation) == isinstance(layer, nn.GRU)
+
+
+class Branching(nn.Module):
+    """A module that looks at its values, so that it cannot be mapped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x * self.scale if x.shape[-1] == 3 and bool((x < 100).all()) else x
+
+
+def test_a_module_that_cannot_be_mapped_is_run_again_for_each_environment() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), Branching()).double()
+    x, groups = torch.randn(10, 3, dtype=torch.float64), torch.tensor([4, 0, 0, 2, 2, 2, 2, 0, 4, 7])
+    engine = check(model, x, groups)
+    assert "1.scale: Branching alone, run again for each environment" in engine.explain()
+    model[1].calls = 0
+    engine.statistics(squares(model(x)), groups)
+    assert model[1].calls == 1 + 4  # the forward pass, and no attempt to map it

@@ -6,18 +6,20 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.calls import Call, Graph
 from holdfast.gradients.layout import Layout, possible_layouts
 from holdfast.gradients.plan import Claim, Plan, make_plan, refuse_row_mixing
 from holdfast.gradients.request import Request
-from holdfast.gradients.rules import LayerGradient, ModuleAlone, Workspace
+from holdfast.gradients.rules import RUN_AGAIN, LayerGradient, ModuleAlone, ModulePerEnvironment, Workspace
 from holdfast.gradients.statistics import Stats
 from holdfast.gradients.stream import stream_gradients
 from holdfast.gradients.units import Member, collect_unit
 from holdfast.gradients.verification import find_layouts, wrong_sums
+
+_CANNOT_RUN_AGAIN = (RuntimeError, ValueError, TypeError)
 
 
 class Collector:
@@ -33,6 +35,7 @@ class Collector:
         self.ways: dict[Tensor, str] = {}
         self._chunk_bytes = chunk_bytes
         self._slow: dict[Tensor, str] = {}
+        self._unmapped: set[nn.Module] = set()
         self._layouts: dict[object, list[Layout | None]] = {}
 
     def collect(self, request: Request, graph: Graph, trainable: Sequence[Tensor]) -> dict[Tensor, Stats]:
@@ -45,7 +48,7 @@ class Collector:
             return statistics | request.passes(used)
         refuse_row_mixing(graph.outputs)
         layouts, first = self._find_layouts(request, graph)
-        plan = make_plan(layouts, graph.uses, used, self._slow)
+        plan = make_plan(layouts, graph.uses, used, self._slow, self._unmapped)
         fast, failed = self._by_rules(request, graph, plan, layouts, first=first)
         if first:
             low_precision = any(call.low_precision for call in graph.outputs)
@@ -104,16 +107,21 @@ class Collector:
         calls = dict.fromkeys(claim.call for claims in plan.units for claim in claims)
         edges = {(call, position): edge for call in calls for position, edge in graph.outputs[call].items()}
         stream_gradients(request.objective, edges, graph, receive, retain_graph=keep)
-        for claims in plan.units:
-            if claims[0].call in at_once:
-                continue
+        later = [claims for claims in plan.units if claims[0].call not in at_once]
+        for claims in later:
             try:
                 serve(claims)
-            except (RuntimeError, ValueError, TypeError) as error:
+            except _CANNOT_RUN_AGAIN as error:
                 if not first or not any(isinstance(claim.rule, ModuleAlone) for claim in claims):
                     raise
-                reason = f"its module cannot be mapped over environments ({str(error).partition(chr(10))[0][:100]})"
-                failed |= {p: reason for claim in claims for p in claim.parameters.values()}
+                parameters = [p for claim in claims for p in claim.parameters.values()]
+                sums |= {p: Accumulator(p, request.needs) for p in parameters}
+                self._unmapped |= {claim.call.module for claim in claims if isinstance(claim.rule, ModuleAlone)}
+                try:
+                    serve([_one_by_one(claim) for claim in claims])
+                except _CANNOT_RUN_AGAIN:
+                    reason = f"its module cannot be run again alone ({str(error).partition(chr(10))[0][:100]})"
+                    failed |= dict.fromkeys(parameters, reason)
         served = {
             p: sums[p].stats() if sums[p].environments else request.nothing(p) for p in claimed if p not in failed
         }
@@ -128,7 +136,14 @@ class Collector:
 
 def _needs_one_gradient(claims: Sequence[Claim], graph: Graph) -> bool:
     """Whether a unit can be served as soon as the gradient of one output is there."""
-    return len(claims) == 1 and len(graph.outputs[claims[0].call]) == 1 and not isinstance(claims[0].rule, ModuleAlone)
+    (claim, *more) = claims
+    return not more and len(graph.outputs[claim.call]) == 1 and not isinstance(claim.rule, RUN_AGAIN)
+
+
+def _one_by_one(claim: Claim) -> Claim:
+    """The claim, environment after environment where its module was to be mapped over them."""
+    rule = ModulePerEnvironment() if isinstance(claim.rule, ModuleAlone) else claim.rule
+    return Claim(claim.call, rule, claim.parameters)
 
 
 def _member(claim: Claim, layout: Layout, directions: Mapping[int, Tensor]) -> Member:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.core.errors import UserError
 from holdfast.gradients.calls import Call
-from holdfast.gradients.rules import ModuleAlone, Rule, rule_for
+from holdfast.gradients.rules import ModuleAlone, ModulePerEnvironment, Rule, rule_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,11 @@ class Plan:
 
 
 def make_plan(
-    calls: Collection[Call], uses: Mapping[Tensor, int], parameters: Iterable[Tensor], slow: Mapping[Tensor, str]
+    calls: Collection[Call],
+    uses: Mapping[Tensor, int],
+    parameters: Iterable[Tensor],
+    slow: Mapping[Tensor, str],
+    unmapped: Collection[nn.Module] = (),
 ) -> Plan:
     """Serve each of the parameters that the graph reads.
 
@@ -39,6 +43,7 @@ def make_plan(
         uses: How many nodes of the graph read each leaf.
         parameters: Those that require a gradient.
         slow: Parameters known to need a pass per environment, and why.
+        unmapped: Modules without a rule that cannot be mapped over environments.
     """
     used = {p for p in parameters if p in uses}
     ruled = [claim for call in calls if (claim := _ruled(call, used - slow.keys()))]
@@ -46,7 +51,7 @@ def make_plan(
     for claim in ruled:
         for p in claim.parameters.values():
             counts[p] = counts.get(p, 0) + 1
-    alone = _alone(calls, used - counts.keys() - slow.keys())
+    alone = _alone(calls, used - counts.keys() - slow.keys(), unmapped)
     claimed = {p for p, count in counts.items() if count >= uses[p]}
     claimed.update(p for claim in alone for p in claim.parameters.values())
     unclaimed = {p: slow.get(p, "it is read outside of the layers that a rule serves") for p in used - claimed}
@@ -77,7 +82,7 @@ def _ruled(call: Call, used: set[Tensor]) -> Claim | None:
     return Claim(call, rule, mine) if mine else None
 
 
-def _alone(calls: Collection[Call], unclaimed: set[Tensor]) -> list[Claim]:
+def _alone(calls: Collection[Call], unclaimed: set[Tensor], unmapped: Collection[nn.Module]) -> list[Claim]:
     """Let modules without a rule claim what is theirs, or their submodules'; the innermost first."""
     calls = [call for call in calls if rule_for(call.module) is None]
     claims, taken = [], dict[Tensor, nn.Module]()
@@ -88,7 +93,8 @@ def _alone(calls: Collection[Call], unclaimed: set[Tensor]) -> list[Claim]:
             if p in unclaimed and taken.setdefault(p, call.module) is call.module
         }
         if mine:
-            claims.append(Claim(call, ModuleAlone(), mine))
+            rule = ModulePerEnvironment() if call.module in unmapped else ModuleAlone()
+            claims.append(Claim(call, rule, mine))
     return claims
 
 

@@ -1,10 +1,10 @@
-"""Any module by itself: run again on the rows of each environment, all environments of a chunk at once."""
+"""Any module by itself: run again on the rows of each environment, at once where it can be mapped, or one by one."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,47 +21,72 @@ class ModuleAlone(Rule):
     """
 
     def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
-        rows = len(gradient.outputs)
-        values = [*gradient.arguments, *gradient.keywords.values()]
-        of_rows = [isinstance(v, Tensor) and v.ndim > 0 and len(v) == rows for v in values]
-        mapped = [chunk.take(v.detach()) for v, has_rows in zip(values, of_rows, strict=True) if has_rows]
         directions = {position: chunk.take_gradients(g) for position, g in gradient.directions.items()}
-        run = _runner(gradient, values, of_rows, tuple(directions))
-        product = torch.func.vmap(_vector_jacobian(run, _parameters(gradient)), randomness="different")
+        product = torch.func.vmap(_vector_jacobian(_runner(gradient), _parameters(gradient)), randomness="different")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
-            return dict(product(mapped, directions))
+            return dict(product([chunk.take(rows) for rows in gradient.rows], directions))
 
     def describe(self, layer: nn.Module) -> str:
         return f"{type(layer).__name__} alone, run again and mapped over environments"
 
 
-Run = Callable[[dict[str, Tensor], list[Tensor]], dict[int, Tensor]]
+class ModulePerEnvironment(Rule):
+    """The same products by autograd, one environment after the other: for modules that cannot be mapped."""
+
+    def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
+        run = _runner(gradient)
+        rows = [chunk.take(rows) for rows in gradient.rows]
+        directions = {position: chunk.take(g) for position, g in gradient.directions.items()}
+        parameters = {name: p.requires_grad_() for name, p in _parameters(gradient).items()}
+        gradients = []
+        for e, size in enumerate(chunk.sizes):
+            with torch.enable_grad():
+                outputs = run(parameters, [r[e, :size] for r in rows])
+            gradients.append(
+                torch.autograd.grad(
+                    list(outputs.values()),
+                    list(parameters.values()),
+                    [directions[position][e, :size].to(output.dtype) for position, output in outputs.items()],
+                    materialize_grads=True,
+                )
+            )
+        return {name: torch.stack(g) for name, g in zip(parameters, zip(*gradients, strict=True), strict=True)}
+
+    def describe(self, layer: nn.Module) -> str:
+        return f"{type(layer).__name__} alone, run again for each environment"
+
+
+RUN_AGAIN = (ModuleAlone, ModulePerEnvironment)
+"""The rules that need the module's arguments once more, after the backward pass."""
+
+Run = Callable[[dict[str, Tensor], Sequence[Tensor]], dict[int, Tensor]]
 
 
 def _parameters(gradient: LayerGradient) -> dict[str, Tensor]:
     return {name: gradient.layer.get_parameter(name).detach() for name in gradient.wanted}
 
 
-def _runner(gradient: LayerGradient, values: list[Any], of_rows: list[bool], positions: tuple[int, ...]) -> Run:
+def _runner(gradient: LayerGradient) -> Run:
     """The module as a function of the wanted parameters and of those arguments that hold rows."""
+    values = [*gradient.arguments, *gradient.keywords.values()]
     names = list(gradient.keywords)
-    count = len(values) - len(names)
 
-    def run(parameters: dict[str, Tensor], mapped: list[Tensor]) -> dict[int, Tensor]:
-        rows = iter(mapped)
-        full = [next(rows) if has_rows else value for value, has_rows in zip(values, of_rows, strict=True)]
+    def run(parameters: dict[str, Tensor], rows: Sequence[Tensor]) -> dict[int, Tensor]:
+        others = iter(rows)
+        full = [next(others) if gradient.holds_rows(value) else value for value in values]
+        count = len(full) - len(names)
         keywords = dict(zip(names, full[count:], strict=True))
         output = torch.func.functional_call(gradient.layer, parameters, tuple(full[:count]), keywords)
         outputs = output if isinstance(output, tuple) else (output,)
-        return {position: outputs[position] for position in positions}
+        return {position: outputs[position] for position in gradient.directions}
 
     return run
 
 
 def _vector_jacobian(run: Run, parameters: dict[str, Tensor]) -> Callable[..., dict[str, Tensor]]:
-    def product(mapped: list[Tensor], directions: dict[int, Tensor]) -> dict[str, Tensor]:
-        pull_back = torch.func.vjp(lambda p: run(p, mapped), parameters)[1]
+    def product(rows: Sequence[Tensor], directions: dict[int, Tensor]) -> dict[str, Tensor]:
+        pull_back = torch.func.vjp(lambda p: run(p, rows), parameters)[1]
         (gradients,) = pull_back(directions)
         return cast(dict[str, Tensor], gradients)
 

@@ -39,6 +39,15 @@ class LayerGradient:
         return next(iter(self.directions.values()))
 
     @property
+    def rows(self) -> list[Tensor]:
+        """Those arguments that hold a row for each row of the batch, positional ones first."""
+        return [value.detach() for value in (*self.arguments, *self.keywords.values()) if self.holds_rows(value)]
+
+    def holds_rows(self, value: Any) -> bool:
+        """Whether an argument's first dimension is that of the rows."""
+        return isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(self.outputs)
+
+    @property
     def parameter_bytes(self) -> int:
         """Memory of the parameters whose gradients are asked for."""
         return sum(p.numel() * p.element_size() for p in map(self.layer.get_parameter, self.wanted))
