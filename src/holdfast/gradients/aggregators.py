@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from holdfast.gradients.masks import Rescale, check_threshold, mask_, rescale_
+from holdfast.gradients.masks import Rescale, check_rescale, check_threshold, mask_, rescale_
 from holdfast.gradients.statistics import Stat, Stats
 
 State = Mapping[str, Any]
@@ -75,6 +75,7 @@ class AndMask:
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
+        check_rescale(self.rescale)
 
     def __call__(self, stats: Mapping[str, Stats], state: State) -> Aggregated:
         gradients = {name: s.sum for name, s in stats.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -43,15 +43,15 @@ class AndAdam(torch.optim.Optimizer):
         self,
         params: Iterable[Any],
         lr: float = 1e-3,
-        betas: tuple[float, float, float] = (0.9, 0.999, 0.8),
+        betas: Sequence[float] = (0.9, 0.999, 0.8),
         *,
         threshold: float = 0.4,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         bias_correction: bool = True,
     ) -> None:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas={betas} must lie in [0, 1)")
+        if len(betas) != 3 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas={betas} must be three numbers in [0, 1)")
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold={threshold} is out of range: it must lie in [0, 1]")
         if min(lr, eps, weight_decay) < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
 
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from holdfast.core.errors import UserError
 from holdfast.gradients.aggregators import Aggregated, Aggregator, Mean, State
 from holdfast.gradients.calls import Recorder, walk
+from holdfast.gradients.checks import check_losses, check_scale, check_some, check_weights
 from holdfast.gradients.collector import Collector
 from holdfast.gradients.grouping import Grouping
-from holdfast.gradients.reference import check_losses
+from holdfast.gradients.plan import refuse_row_mixing
 from holdfast.gradients.request import Request
 from holdfast.gradients.statistics import Stat, Stats
 
@@ -81,11 +83,13 @@ class GradientEngine:
             retain_graph: Keep the graph for another backward pass.
 
         Raises:
-            UserError: ``losses`` are reduced or not finite, ``groups`` do not match them, the model mixes rows or
-                was changed after the engine was made, or a gradient is not finite (with ``scale``, ``.grad`` becomes
-                NaN instead, for the scaler to see).
+            UserError: ``losses`` are reduced or not finite, ``groups`` or weights do not match them, the model mixes
+                rows or was changed after the engine was made, or a gradient is not finite (with ``scale``, ``.grad``
+                becomes NaN instead, for the scaler to see).
         """
         aggregator = Mean() if aggregator is None else aggregator
+        if isinstance(losses, Tensor):
+            check_some(losses)
         statistics = self.statistics(
             losses,
             groups,
@@ -110,35 +114,43 @@ class GradientEngine:
     ) -> dict[str, Stats]:
         """The statistics by parameter name, for whoever adds them up over micro-batches; ``.grad`` is not touched.
 
-        Arguments and errors are those of :meth:`backward`.
+        Arguments and errors are those of :meth:`backward`, but there may be no rows, as on a rank without work.
         """
+        check_scale(scale)
         grouping = self._grouping(losses, groups)
-        coefficients = scale * grouping.coefficients(row_weights, environment_weights, losses.detach())
-        request = Request(losses, coefficients, grouping, needs, scale, retain_graph)
-        graph = walk(losses, self._recorder)
+        check_weights(len(losses), len(grouping.sizes), row_weights, environment_weights)
         trainable = self._trainable()
-        try:
-            with self._recorder.pause():
-                statistics = self._collector.collect(request, graph, list(trainable))
-        finally:
-            if not retain_graph:
-                graph.forget(self._recorder)
+        if len(losses) == 0:
+            return {
+                name: replace(Stats.of(torch.zeros_like(p), needs), environments=0) for p, name in trainable.items()
+            }
+        with torch.enable_grad(), torch.autocast(losses.device.type, enabled=False):
+            coefficients = scale * grouping.coefficients(row_weights, environment_weights, losses.detach())
+            request = Request(losses, coefficients, grouping, needs, scale, retain_graph)
+            graph = walk(losses, self._recorder)
+            modes = tuple(module.training for module in self.model.modules())
+            try:
+                with self._recorder.pause():
+                    statistics = self._collector.collect(request, graph, list(trainable), modes)
+            finally:
+                if not retain_graph:
+                    graph.forget(self._recorder)
         return {name: statistics[parameter] for parameter, name in trainable.items()}
 
     def apply(
         self, statistics: Mapping[str, Stats], aggregator: Aggregator, *, state: State | None = None, scale: float = 1.0
     ) -> Aggregated:
-        """Aggregate, and add to ``.grad``."""
+        """Aggregate, and add to ``.grad``; the statistics are used up.
+
+        The gradients returned may share their memory with ``.grad``.
+        """
         with torch.no_grad():
-            broken = _first_not_finite(statistics)
+            result = aggregator(statistics, state or {})
+            broken = _first_not_finite(result.gradients)
             if broken is not None and scale == 1.0:
                 raise UserError(f"the gradient of {broken!r} is not finite: lower the learning rate")
             if broken is not None:
-                result = Aggregated(
-                    {name: stats.sum * torch.nan for name, stats in statistics.items()}, state=state or {}
-                )
-            else:
-                result = aggregator(statistics, state or {})
+                result = Aggregated({name: g * torch.nan for name, g in result.gradients.items()}, state=state or {})
             for parameter, name in self._trainable().items():
                 gradient = result.gradients[name].to(parameter.dtype)
                 if scale != 1.0:
@@ -148,6 +160,14 @@ class GradientEngine:
                 else:
                     parameter.grad += gradient
         return result
+
+    def refuse_row_mixing(self, losses: Tensor) -> None:
+        """Refuse batch normalisation in training mode under these losses.
+
+        Raises:
+            UserError: There is one.
+        """
+        refuse_row_mixing(walk(losses, self._recorder).outputs)
 
     def explain(self) -> str:
         """How the gradient of each parameter was made at the last step, one line each."""
@@ -174,17 +194,14 @@ class GradientEngine:
         """Check everything that would give a silent wrong gradient, then group the rows."""
         if not self._detach.alive:
             raise UserError("the engine is closed: make a new one")
-        per_example = isinstance(groups, str)
-        if isinstance(groups, str):
-            if groups != "per-example":
-                raise UserError(f"groups={groups!r}: give whole numbers or 'per-example'")
-            groups = torch.arange(losses.numel()).view(losses.shape)
-        groups = groups.to(losses.device)
-        check_losses(losses, groups)
-        if losses.grad_fn is None:
-            raise UserError("the losses depend on no parameter: run the model with gradients enabled")
+        per_example = isinstance(groups, str) and isinstance(losses, Tensor)
+        if isinstance(groups, str) and groups != "per-example":
+            raise UserError(f"groups={groups!r}: give whole numbers or 'per-example'")
+        codes = torch.arange(losses.numel(), device=losses.device).view(losses.shape) if per_example else groups
+        check_losses(losses, codes)
+        assert isinstance(codes, Tensor)
         self._check_parameters(losses.device)
-        return Grouping.per_example(groups) if per_example else Grouping.of(groups)
+        return Grouping.per_example(codes) if per_example else Grouping.of(codes.to(losses.device, torch.int64))
 
     def _check_parameters(self, device: torch.device) -> None:
         for parameter in self.model.parameters():
@@ -195,11 +212,14 @@ class GradientEngine:
                 raise UserError(f"parameter {name!r} is on {parameter.device} and the losses are on {device}")
 
     def _trainable(self) -> dict[Tensor, str]:
-        return {parameter: name for parameter, name in self._names.items() if parameter.requires_grad}
+        trainable = {parameter: name for parameter, name in self._names.items() if parameter.requires_grad}
+        if not trainable:
+            raise UserError("no parameter of the model requires a gradient")
+        return trainable
 
 
-def _first_not_finite(statistics: Mapping[str, Stats]) -> str | None:
+def _first_not_finite(gradients: Mapping[str, Tensor]) -> str | None:
     """The name of a parameter whose gradient is not finite, at the price of one look at the device."""
-    totals = [stats.sum.sum().double() for stats in statistics.values()]
+    totals = [gradient.sum().double() for gradient in gradients.values()]
     finite = torch.stack(totals).isfinite().tolist() if totals else []
-    return next((name for name, good in zip(statistics, finite, strict=True) if not good), None)
+    return next((name for name, good in zip(gradients, finite, strict=True) if not good), None)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from holdfast.gradients.aggregators import Aggregated, State
-from holdfast.gradients.masks import Rescale, check_threshold, mask_, rescale_
+from holdfast.gradients.masks import Rescale, check_rescale, check_threshold, mask_, rescale_
 from holdfast.gradients.statistics import Stat, Stats
 
 
@@ -46,6 +46,7 @@ class GeometricMean:
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
+        check_rescale(self.rescale)
         if not self.epsilon > 0:
             raise ValueError(f"epsilon={self.epsilon} must be positive")
 

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from holdfast.core.errors import UserError
 from holdfast.gradients.aggregators import Aggregated, State
-from holdfast.gradients.reference import check_losses
+from holdfast.gradients.checks import check_losses, check_some, check_weights
 from holdfast.losses.environments import environment_means
 
 
@@ -70,7 +71,13 @@ class GradVac:
     beta: float = 0.01
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < 1:
+            raise ValueError(f"beta={self.beta} is out of range: it must lie in [0, 1)")
+
     def __call__(self, gramian: Tensor, state: State) -> tuple[Tensor, State]:
+        if "targets" in state and state["targets"].shape != gramian.shape:
+            raise UserError(f"GradVac had {len(state['targets'])} environments before and has {len(gramian)} now")
         updates, count = int(state.get("updates", 0)), len(gramian)
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + updates)
         targets = state["targets"].clone() if "targets" in state else torch.zeros_like(gramian)
@@ -118,9 +125,11 @@ class GramianEngine:
             state: What the weighting returned at the last update.
 
         Raises:
-            UserError: ``losses`` are reduced or not finite, or ``groups`` do not match them.
+            UserError: ``losses`` are reduced or not finite, ``groups`` do not match them, or a gradient is not finite.
         """
         check_losses(losses, groups)
+        check_some(losses)
+        check_weights(len(losses), 0, row_weights, None)
         parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         means = environment_means(losses, groups, row_weights).values
         jacobian = [
@@ -129,6 +138,8 @@ class GramianEngine:
         ]
         stacked = [torch.stack(of_parameter).flatten(1) for of_parameter in zip(*jacobian, strict=True)]
         gramian = torch.stack([g @ g.t() for g in stacked]).sum(0)
+        if not torch.isfinite(gramian).all():
+            raise UserError("a gradient is not finite: lower the learning rate")
         coefficients, state = weighting(gramian, state or {})
         gradients: dict[str, Tensor] = {}
         for (name, parameter), g in zip(parameters.items(), stacked, strict=True):

@@ -76,17 +76,22 @@ class Grouping:
     @property
     def is_per_example(self) -> bool:
         """Whether no environment has two rows."""
-        return self.sizes[0] == 1
+        return len(self.sizes) > 0 and self.sizes[0] == 1
 
     def coefficients(self, row_weights: Tensor | None, environment_weights: Tensor | None, like: Tensor) -> Tensor:
-        """(B,) factor of each row's loss in Σ_e w_e L_e, with L_e the weighted mean over the rows of e."""
+        """(B,) factor of each row's loss in Σ_e w_e L_e, with L_e the weighted mean over the rows of e.
+
+        In at least float32, in which rows can be counted.
+        """
+        dtype = torch.promote_types(like.dtype, torch.float32)
         count = len(self.sizes)
-        weights = torch.ones_like(like) if row_weights is None else row_weights.to(like)
-        totals = torch.zeros(count, dtype=like.dtype, device=like.device).index_add(0, self.environment, weights)
-        shares = weights / totals.clamp_min(torch.finfo(like.dtype).tiny)[self.environment]
+        ones = torch.ones_like(like, dtype=dtype)
+        weights = ones if row_weights is None else row_weights.to(ones)
+        totals = torch.zeros(count, dtype=dtype, device=like.device).index_add(0, self.environment, weights)
+        shares = weights / totals.clamp_min(torch.finfo(dtype).tiny)[self.environment]
         if environment_weights is None:
             return shares / count
-        return shares * environment_weights.to(like)[self.environment]
+        return shares * environment_weights.to(ones)[self.environment]
 
     def chunks(self, environments: int) -> Iterator[Chunk]:
         """Chunks of at most that many environments; sizes within one differ by less than a factor of two."""

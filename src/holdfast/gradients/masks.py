@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -26,6 +26,16 @@ def check_threshold(threshold: float) -> None:
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold} is out of range: it must lie in [0, 1]")
+
+
+def check_rescale(rescale: str) -> None:
+    """Refuse a scope that is none.
+
+    Raises:
+        ValueError: It is.
+    """
+    if rescale not in get_args(Rescale):
+        raise ValueError(f"rescale={rescale!r} is none of {', '.join(get_args(Rescale))}")
 
 
 def mask_(values: Mapping[str, Tensor], stats: Mapping[str, Stats], threshold: float) -> dict[str, Tensor]:

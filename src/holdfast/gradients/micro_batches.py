@@ -9,6 +9,7 @@ from torch import Tensor
 
 from holdfast.core.errors import UserError
 from holdfast.gradients.aggregators import Aggregated, Aggregator, State
+from holdfast.gradients.checks import check_losses, check_weights
 from holdfast.gradients.engine import GradientEngine
 from holdfast.gradients.statistics import Stats
 
@@ -39,12 +40,13 @@ class MicroBatches:
         self._seen: set[int] = set()
         self._statistics: dict[str, Stats] = {}
 
-    def add(self, losses: Tensor, groups: Tensor, *, row_weights: Tensor | None = None) -> None:
-        """Add (B,) losses of the rows of some environments.
+    def add(self, losses: Tensor, groups: Tensor, *, row_weights: Tensor | None = None, scale: float = 1.0) -> None:
+        """Add (B,) losses of the rows of some environments; arguments are those of the engine.
 
         Raises:
             UserError: An environment had rows in an earlier micro-batch.
         """
+        check_losses(losses, groups)
         codes = set(torch.unique(groups).tolist())
         if again := codes & self._seen:
             raise UserError(
@@ -53,17 +55,17 @@ class MicroBatches:
             )
         ones = torch.ones(len(codes), device=losses.device)
         found = self._engine.statistics(
-            losses, groups, needs=self._aggregator.needs, row_weights=row_weights, environment_weights=ones
+            losses, groups, needs=self._aggregator.needs, row_weights=row_weights, environment_weights=ones, scale=scale
         )
         self._seen |= codes
         self._statistics = {n: self._statistics[n] + s for n, s in found.items()} if self._statistics else found
 
-    def finish(self, *, state: State | None = None) -> Aggregated:
-        """Aggregate, add to ``.grad``, and start afresh."""
+    def finish(self, *, state: State | None = None, scale: float = 1.0) -> Aggregated:
+        """Aggregate, add ``scale`` times the result to ``.grad``, and start afresh."""
         if not self._statistics:
             raise UserError("no micro-batch was added")
         weighted = {name: stats.scaled(1 / stats.environments) for name, stats in self._statistics.items()}
-        result = self._engine.apply(weighted, self._aggregator, state=state)
+        result = self._engine.apply(weighted, self._aggregator, state=state, scale=scale)
         self._seen, self._statistics = set(), {}
         return result
 
@@ -83,33 +85,43 @@ class SplitEnvironments:
         self._sums: dict[int, Mapping[str, Tensor]] = {}
         self._weights: dict[int, Tensor] = {}
 
-    def add(self, losses: Tensor, groups: Tensor, *, row_weights: Tensor | None = None) -> None:
-        """Add (B,) losses of any rows of any environments."""
+    def add(self, losses: Tensor, groups: Tensor, *, row_weights: Tensor | None = None, scale: float = 1.0) -> None:
+        """Add (B,) losses of any rows of any environments; arguments are those of the engine.
+
+        Raises:
+            UserError: As from the engine; a layer that mixes rows would mix pieces. Nothing of the batch was added.
+        """
+        check_losses(losses, groups)
+        check_weights(len(losses), 0, row_weights, None)
+        self._engine.refuse_row_mixing(losses)
         weights = torch.ones_like(losses) if row_weights is None else row_weights.to(losses)
         codes = torch.unique(groups).tolist()
+        pieces = {}
         for code in codes:
             rows = groups == code
             total = weights[rows].sum()
-            piece = self._engine.statistics(
+            statistics = self._engine.statistics(
                 losses[rows],
                 groups[rows],
                 row_weights=weights[rows],
                 environment_weights=total[None],
+                scale=scale,
                 retain_graph=code != codes[-1],
             )
-            gradients = {name: stats.sum for name, stats in piece.items()}
+            pieces[code] = total, {name: stats.sum for name, stats in statistics.items()}
+        for code, (total, gradients) in pieces.items():
             before = self._sums.get(code)
             self._sums[code] = gradients if before is None else {n: before[n] + g for n, g in gradients.items()}
             self._weights[code] = self._weights.get(code, torch.zeros_like(total)) + total
 
-    def finish(self, *, state: State | None = None) -> Aggregated:
-        """Aggregate, add to ``.grad``, and start afresh."""
+    def finish(self, *, state: State | None = None, scale: float = 1.0) -> Aggregated:
+        """Aggregate, add ``scale`` times the result to ``.grad``, and start afresh."""
         if not self._sums:
             raise UserError("no micro-batch was added")
         statistics: dict[str, Stats] = {}
         for name, stats in self._environments():
             statistics[name] = statistics[name] + stats if name in statistics else stats
-        result = self._engine.apply(statistics, self._aggregator, state=state)
+        result = self._engine.apply(statistics, self._aggregator, state=state, scale=scale)
         self._sums, self._weights = {}, {}
         return result
 

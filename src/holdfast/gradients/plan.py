@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from holdfast.core.errors import UserError
-from holdfast.gradients.calls import Call
+from holdfast.gradients.calls import Call, Graph
+from holdfast.gradients.layout import Layout
 from holdfast.gradients.rules import ModuleAlone, ModulePerEnvironment, Rule, rule_for
+from holdfast.gradients.verification import Layouts
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,32 +32,35 @@ class Plan:
 
 
 def make_plan(
-    calls: Collection[Call],
-    uses: Mapping[Tensor, int],
+    losses: Tensor,
+    graph: Graph,
+    layouts: Layouts,
     parameters: Iterable[Tensor],
     slow: Mapping[Tensor, str],
-    unmapped: Collection[nn.Module] = (),
+    unmapped: Collection[nn.Module],
 ) -> Plan:
     """Serve each of the parameters that the graph reads.
 
     Args:
-        calls: Those whose outputs keep the rows of the losses.
-        uses: How many nodes of the graph read each leaf.
+        losses: Of the graph.
+        graph: What is under them.
+        layouts: The calls whose outputs keep the rows of the losses.
         parameters: Those that require a gradient.
         slow: Parameters known to need a pass per environment, and why.
         unmapped: Modules without a rule that cannot be mapped over environments.
     """
-    used = {p for p in parameters if p in uses}
-    ruled = [claim for call in calls if (claim := _ruled(call, used - slow.keys()))]
+    used = {p for p in parameters if p in graph.uses}
+    unclaimed = {p: slow.get(p, "a hook is on it") for p in used if p in slow or _has_hook(p)}
+    ruled = [claim for call in layouts if (claim := _ruled(call, used - unclaimed.keys()))]
     counts: dict[Tensor, int] = {}
     for claim in ruled:
         for p in claim.parameters.values():
             counts[p] = counts.get(p, 0) + 1
-    alone = _alone(calls, used - counts.keys() - slow.keys(), unmapped)
-    claimed = {p for p, count in counts.items() if count >= uses[p]}
+    claimed = {p for p, count in counts.items() if count >= graph.uses[p]}
+    alone = _alone(losses, graph, layouts, used - counts.keys() - unclaimed.keys(), unmapped)
     claimed.update(p for claim in alone for p in claim.parameters.values())
-    unclaimed = {p: slow.get(p, "it is read outside of the layers that a rule serves") for p in used - claimed}
-    return Plan(_units([*ruled, *alone], claimed), unclaimed)
+    outside = "it is read outside of the layers that a rule serves"
+    return Plan(_units([*ruled, *alone], claimed), {p: unclaimed.get(p, outside) for p in used if p not in claimed})
 
 
 def refuse_row_mixing(calls: Iterable[Call]) -> None:
@@ -66,7 +71,7 @@ def refuse_row_mixing(calls: Iterable[Call]) -> None:
     """
     for call in calls:
         if isinstance(call.module, nn.modules.batchnorm._BatchNorm) and (
-            call.module.training or call.module.running_mean is None
+            call.training or call.module.running_mean is None
         ):
             raise UserError(
                 f"layer {call.name!r} ({type(call.module).__name__} in training mode) mixes the rows of environments: "
@@ -74,17 +79,31 @@ def refuse_row_mixing(calls: Iterable[Call]) -> None:
             )
 
 
+def _has_hook(parameter: Tensor) -> bool:
+    return bool(parameter._backward_hooks) or bool(getattr(parameter, "_post_accumulate_grad_hooks", None))
+
+
 def _ruled(call: Call, used: set[Tensor]) -> Claim | None:
-    rule = rule_for(call.module)
+    rule = None if call.altered or call.input is None else rule_for(call.module)
     if rule is None:
         return None
-    mine = {name: p for name, p in call.module._parameters.items() if p is not None and p in used}
+    own = {name: call.parameters.get(name) for name in ("weight", "bias")}
+    mine = {name: p for name, p in own.items() if p is not None and p in used}
     return Claim(call, rule, mine) if mine else None
 
 
-def _alone(calls: Collection[Call], unclaimed: set[Tensor], unmapped: Collection[nn.Module]) -> list[Claim]:
-    """Let modules without a rule claim what is theirs, or their submodules'; the innermost first."""
-    calls = [call for call in calls if rule_for(call.module) is None]
+def _alone(
+    losses: Tensor, graph: Graph, layouts: Layouts, unclaimed: set[Tensor], unmapped: Collection[nn.Module]
+) -> list[Claim]:
+    """Let modules without a rule claim what is theirs, or their submodules', and is read nowhere else.
+
+    The innermost come first. Their outputs have the rows first, as has what a second run puts out.
+    """
+    calls = [
+        call
+        for call, of_outputs in layouts.items()
+        if unclaimed and rule_for(call.module) is None and set(of_outputs.values()) == {Layout.ROWS}
+    ]
     claims, taken = [], dict[Tensor, nn.Module]()
     for call in sorted(calls, key=lambda call: -call.name.count(".") - bool(call.name)):
         mine = {
@@ -95,7 +114,11 @@ def _alone(calls: Collection[Call], unclaimed: set[Tensor], unmapped: Collection
         if mine:
             rule = ModulePerEnvironment() if call.module in unmapped else ModuleAlone()
             claims.append(Claim(call, rule, mine))
-    return claims
+    outside = graph.leaves_outside(losses, [claim.call for claim in claims]) if claims else set()
+    return [
+        Claim(claim.call, claim.rule, {name: p for name, p in claim.parameters.items() if p not in outside})
+        for claim in claims
+    ]
 
 
 def _units(claims: Iterable[Claim], allowed: set[Tensor]) -> tuple[tuple[Claim, ...], ...]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from holdfast.core.errors import UserError
 from holdfast.gradients.aggregators import Aggregated, Aggregator, Mean, State
+from holdfast.gradients.checks import check_losses, check_some, check_weights
 from holdfast.gradients.statistics import Stat, Stats
 from holdfast.losses.environments import environment_means
 
@@ -53,6 +53,8 @@ class ReferenceEngine:
             UserError: ``losses`` are reduced or not finite, or ``groups`` do not match them.
         """
         check_losses(losses, groups)
+        check_some(losses)
+        check_weights(len(losses), len(torch.unique(groups)), row_weights, environment_weights)
         means = environment_means(losses, groups, row_weights).values
         if environment_weights is None:
             environment_weights = torch.full_like(means, 1 / len(means))
@@ -78,19 +80,3 @@ class ReferenceEngine:
         for name, parameter in self.parameters.items():
             gradient = gradients[name]
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-
-
-def check_losses(losses: Tensor, groups: Tensor) -> None:
-    """Refuse losses and groups that would silently give a wrong gradient.
-
-    Raises:
-        UserError: One line that says what is wrong.
-    """
-    if losses.ndim != 1:
-        raise UserError(f"losses have shape {tuple(losses.shape)}: give one per example (reduction='none')")
-    if groups.shape != losses.shape:
-        raise UserError(f"groups have shape {tuple(groups.shape)} and losses {tuple(losses.shape)}: give one each")
-    if groups.is_floating_point():
-        raise UserError(f"groups are {groups.dtype}: environments are whole numbers")
-    if not torch.isfinite(losses).all():
-        raise UserError("a loss is not finite: check the inputs and lower the learning rate")

@@ -45,7 +45,7 @@ def collect_unit(
         if member.rule.shortcut(member.gradient, grouping, named):
             return
     environment_bytes = max(member.rule.environment_bytes(member.gradient, grouping.sizes[0]) for member in members)
-    for chunk in grouping.chunks(max(1, chunk_bytes // environment_bytes)):
+    for chunk in grouping.chunks(max(1, chunk_bytes // max(1, environment_bytes))):
         for parameter, block in _blocks(members, chunk, workspace).items():
             sums[parameter].add(block)
 

@@ -1,8 +1,8 @@
-"""Checks of the first step: rows that keep to themselves, and sums that equal autograd's."""
+"""Checks of a step: rows that keep to themselves, and sums that equal autograd's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,40 +15,49 @@ from holdfast.gradients.statistics import Stats
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 
+Layouts = Mapping[Call, Mapping[int, Layout]]
 
-def find_layouts(losses: Tensor, graph: Graph) -> tuple[dict[Call, Layout], bool]:
-    """Where each call's first output keeps the rows of the losses; calls that keep them nowhere are left out.
 
-    Half of the losses, chosen at random, must have no gradient in the outputs of the other rows. Rows that fail in
-    every layout are mixed with others.
+def find_layouts(losses: Tensor, graph: Graph) -> tuple[Layouts, bool]:
+    """Where each call's outputs keep the rows of the losses; calls with an output that keeps them nowhere are left out.
+
+    The losses are differentiated twice, as they are and each multiplied by a random number of its own. What belongs to
+    a row must have the second gradient as so many times the first.
 
     Returns:
         The layouts, and whether they are sure: a gradient of zero, as before a layer that starts at zero, tells
         nothing.
 
     Raises:
-        UserError: A layer's floating-point outputs feed the losses of other rows.
+        UserError: A layer's floating-point outputs feed the losses of several rows.
     """
     rows = len(losses)
-    half = torch.randperm(rows, generator=torch.Generator().manual_seed(0)).to(losses.device) < rows // 2
-    calls = [call for call in graph.outputs if possible_layouts(call.shape, rows)] if rows > 1 else []
-    edges = [next(iter(graph.outputs[call].values())) for call in calls]
-    of_half, of_rest = _gradients(losses, half, edges), _gradients(losses, ~half, edges)
-    found = {}
+    if rows < 2:
+        return {}, True
+    factors = 0.5 + torch.rand(rows, generator=torch.Generator().manual_seed(rows), dtype=torch.float64).to(
+        losses.device
+    )
+    calls = [call for call in graph.outputs if all(possible_layouts(shape, rows) for shape in call.shapes.values())]
+    edges = {(call, position): edge for call in calls for position, edge in graph.outputs[call].items()}
+    plain, weighted = (
+        _gradients(losses, weights, list(edges.values())) for weights in (torch.ones_like(factors), factors)
+    )
+    found: dict[Call, dict[int, Layout]] = {call: {} for call in calls}
     sure = True
-    for call, g, h in zip(calls, of_half, of_rest, strict=True):
-        sure &= any(gradient is None or bool(gradient.any()) for gradient in (g, h))
-        for layout in possible_layouts(call.shape, rows):
-            if _stays(layout, g, ~half) and _stays(layout, h, half):
-                found[call] = layout
-                break
-        else:
-            if call.input is not None and call.input.is_floating_point():
-                raise UserError(
-                    f"the outputs of layer {call.name!r} feed the losses of other rows: "
-                    "a model that mixes rows has no gradient per environment"
-                )
-    return found, sure
+    for (call, position), g, h in zip(edges, plain, weighted, strict=True):
+        if g is None or h is None:
+            found[call][position] = possible_layouts(call.shapes[position], rows)[0]
+            continue
+        sure &= bool(g.any())
+        layout = _layout(g, h, factors)
+        if layout is not None:
+            found[call][position] = layout
+        elif _mixes(call, g, h, factors):
+            raise UserError(
+                f"the outputs of layer {call.name!r} feed the losses of other rows: "
+                "a model that mixes rows has no gradient per environment"
+            )
+    return {call: layouts for call, layouts in found.items() if layouts.keys() == graph.outputs[call].keys()}, sure
 
 
 def wrong_sums(
@@ -69,11 +78,48 @@ def wrong_sums(
     return wrong
 
 
-def _gradients(losses: Tensor, mask: Tensor, edges: list[GradientEdge]) -> tuple[Tensor | None, ...]:
+def _gradients(losses: Tensor, weights: Tensor, edges: Sequence[GradientEdge]) -> tuple[Tensor | None, ...]:
     if not edges:
         return ()
-    return torch.autograd.grad((losses * mask).sum(), edges, retain_graph=True, allow_unused=True)
+    return torch.autograd.grad((losses * weights.to(losses)).sum(), edges, retain_graph=True, allow_unused=True)
 
 
-def _stays(layout: Layout, gradient: Tensor | None, others: Tensor) -> bool:
-    return gradient is None or not layout.rows_first(gradient, len(others))[others].any()
+def _layout(plain: Tensor, weighted: Tensor, factors: Tensor) -> Layout | None:
+    """The first layout in which each row has its own factor between the two gradients."""
+    for layout in possible_layouts(plain.shape, len(factors)):
+        g, h = (layout.rows_first(t, len(factors)).reshape(len(factors), -1) for t in (plain, weighted))
+        if _equal(g * factors.to(g)[:, None], h).all():
+            return layout
+    return None
+
+
+def _equal(expected: Tensor, found: Tensor) -> Tensor:
+    """(N,) whether rows (N, F) are equal but for rounding, which is relative to the largest of them."""
+    tolerance = TOLERANCE.get(found.dtype, 0.05)
+    size = found.abs().amax(dim=1)
+    return (expected - found).abs().amax(dim=1) <= tolerance * size + 1e-3 * tolerance * size.max()
+
+
+def _mixes(call: Call, plain: Tensor, weighted: Tensor, factors: Tensor) -> bool:
+    """Whether no dimension that may hold rows holds parts that each belong to one row, be it in some other order.
+
+    What is made of parameters alone belongs to all rows and mixes none.
+    """
+    if not any(t.is_floating_point() and not isinstance(t, torch.nn.Parameter) for t in call.tensors):
+        return False
+    return not any(
+        size % len(factors) == 0 and _has_owners(plain.movedim(d, 0), weighted.movedim(d, 0), factors)
+        for d, size in enumerate(plain.shape)
+    )
+
+
+def _has_owners(plain: Tensor, weighted: Tensor, factors: Tensor) -> bool:
+    """Whether each part along the first dimension has the factor of some row between the two gradients."""
+    g, h = plain.reshape(len(plain), -1), weighted.reshape(len(plain), -1)
+    squares = g.square().sum(1)
+    found = (g * h).sum(1) / squares.clamp_min(torch.finfo(g.dtype).tiny)
+    known = factors.to(g).sort().values
+    after = torch.searchsorted(known, found).clamp(1, len(known) - 1)
+    nearest = torch.where(found - known[after - 1] < known[after] - found, known[after - 1], known[after])
+    nearest = torch.where(squares > 0, nearest, 0)
+    return bool(_equal(nearest[:, None] * g, h).all())

@@ -34,8 +34,9 @@ def environment_means(losses: Tensor, environment: Tensor, weight: Tensor | None
     >>> environment_means(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([2, 2, 7])).values
     tensor([2., 5.])
     """
+    losses = losses.to(torch.promote_types(losses.dtype, torch.float32))  # in which rows can be counted
     codes, inverse = torch.unique(environment, return_inverse=True)
-    weight = torch.ones_like(losses) if weight is None else weight
+    weight = torch.ones_like(losses) if weight is None else weight.to(losses)
     totals = torch.zeros(len(codes), dtype=losses.dtype, device=losses.device).index_add(0, inverse, weight)
     share_in_environment = weight / totals.clamp_min(torch.finfo(losses.dtype).tiny)[inverse]
     values = torch.zeros_like(totals).index_add(0, inverse, losses * share_in_environment)

@@ -71,13 +71,15 @@ def _runner(gradient: LayerGradient) -> Run:
     """The module as a function of the wanted parameters and of those arguments that hold rows."""
     values = [*gradient.arguments, *gradient.keywords.values()]
     names = list(gradient.keywords)
+    buffers = dict(gradient.layer.named_buffers())
 
     def run(parameters: dict[str, Tensor], rows: Sequence[Tensor]) -> dict[int, Tensor]:
         others = iter(rows)
         full = [next(others) if gradient.holds_rows(value) else value for value in values]
         count = len(full) - len(names)
         keywords = dict(zip(names, full[count:], strict=True))
-        output = torch.func.functional_call(gradient.layer, parameters, tuple(full[:count]), keywords)
+        copies = {name: buffer.clone() for name, buffer in buffers.items()}  # the layer's own stay as they are
+        output = torch.func.functional_call(gradient.layer, {**copies, **parameters}, tuple(full[:count]), keywords)
         outputs = output if isinstance(output, tuple) else (output,)
         return {position: outputs[position] for position in gradient.directions}
 

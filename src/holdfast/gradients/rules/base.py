@@ -24,6 +24,7 @@ class LayerGradient:
         directions: (B, …) gradients in its outputs by their position.
         arguments: All its positional arguments as they were given.
         keywords: All its keyword arguments.
+        folded: Whether the rows here hold several rows of the layer each, along a dimension of their own.
     """
 
     layer: nn.Module
@@ -32,11 +33,16 @@ class LayerGradient:
     directions: Mapping[int, Tensor]
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
+    folded: bool = False
 
     @property
     def outputs(self) -> Tensor:
         """(B, …) gradient in the output of a layer that has one."""
         return next(iter(self.directions.values()))
+
+    def unfolded(self, taken: Tensor) -> Tensor:
+        """(k, n, …) of a chunk to (k, n', …) with all rows of the layer in one dimension."""
+        return taken.flatten(1, 2) if self.folded else taken
 
     @property
     def rows(self) -> list[Tensor]:

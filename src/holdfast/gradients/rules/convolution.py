@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -20,26 +20,30 @@ class ConvolutionRule(Rule):
     """g_e: autograd's own weight gradient on the rows of e, or for single rows a product of δ and patches."""
 
     def environment_bytes(self, gradient: LayerGradient, rows: int) -> int:
-        patches = _patch_bytes(cast(Convolution, gradient.layer), gradient.outputs) if rows == 1 else 0
-        return super().environment_bytes(gradient, rows) + patches
+        others = super().environment_bytes(gradient, rows)
+        if rows > 1 or gradient.folded:
+            return others
+        return others + _patch_bytes(cast(Convolution, gradient.layer), gradient.outputs)
 
     def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
         layer = cast(Convolution, gradient.layer)
-        outputs = chunk.take_gradients(gradient.outputs)
+        outputs = gradient.unfolded(chunk.take_gradients(gradient.outputs))
         blocks = {}
         if "bias" in gradient.wanted:
             blocks["bias"] = sum_channels(outputs)
         if "weight" in gradient.wanted:
-            inputs = chunk.take(gradient.inputs).to(outputs.dtype)
+            inputs = gradient.unfolded(chunk.take(gradient.inputs)).to(outputs.dtype)
             block = workspace.take("convolution", (len(outputs), *layer.weight.shape), outputs)
             if outputs.shape[1] > 1:
-                blocks["weight"] = _environments(layer, inputs, outputs, chunk.sizes, block)
+                folded = outputs.shape[1] // max(chunk.sizes)
+                sizes = [size * folded for size in chunk.sizes]
+                blocks["weight"] = _environments(layer, inputs, outputs, sizes, block)
             else:
                 blocks["weight"] = _single_rows(layer, inputs.squeeze(1), outputs.squeeze(1), block, workspace)
         return blocks
 
 
-def _environments(layer: Convolution, inputs: Tensor, outputs: Tensor, sizes: tuple[int, ...], block: Tensor) -> Tensor:
+def _environments(layer: Convolution, inputs: Tensor, outputs: Tensor, sizes: Sequence[int], block: Tensor) -> Tensor:
     """(k, *shape) from (k, n, …) rows."""
     inputs, padding = _padded(layer, inputs.flatten(0, 1))
     inputs = inputs.unflatten(0, outputs.shape[:2])  # type: ignore[no-untyped-call]

@@ -38,12 +38,12 @@ class ChannelNormRule(Rule):
         self._normalize = normalize
 
     def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
-        outputs = chunk.take_gradients(gradient.outputs)
+        outputs = gradient.unfolded(chunk.take_gradients(gradient.outputs))
         blocks = {}
         if "bias" in gradient.wanted:
             blocks["bias"] = sum_channels(outputs)
         if "weight" in gradient.wanted:
-            inputs = chunk.take(gradient.inputs).to(outputs.dtype).flatten(0, 1)
+            inputs = gradient.unfolded(chunk.take(gradient.inputs)).to(outputs.dtype).flatten(0, 1)
             normalized = self._normalize(gradient.layer, inputs).view(outputs.shape)
             blocks["weight"] = sum_channels(normalized.mul_(outputs))
         return blocks
@@ -64,7 +64,7 @@ def normalize_root_mean_square(layer: nn.Module, inputs: Tensor) -> Tensor:
 def normalize_groups(layer: nn.Module, inputs: Tensor) -> Tensor:
     """What GroupNorm scales."""
     norm = cast(nn.GroupNorm, layer)
-    return F.group_norm(inputs, norm.num_groups, eps=norm.eps)
+    return torch.group_norm(inputs, norm.num_groups, eps=norm.eps)  # that of nn.functional refuses single values
 
 
 def normalize_by_running_statistics(layer: nn.Module, inputs: Tensor) -> Tensor:

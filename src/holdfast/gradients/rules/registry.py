@@ -30,6 +30,8 @@ RULES: dict[type[nn.Module], Rule] = {
 
 def rule_for(layer: nn.Module) -> Rule | None:
     """The rule of the layer's class, or of a base class whose ``forward`` it has not replaced."""
+    if "forward" in layer.__dict__:
+        return None
     for base in type(layer).__mro__:
         if base in RULES:
             rule = RULES[base]
