@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 from gradient_checks import check, squares
@@ -189,13 +191,18 @@ def test_layers_without_a_rule(layer: nn.Module) -> None:
 class Branching(nn.Module):
     """A module that looks at its values, so that it cannot be mapped."""
 
+    calls: ClassVar[list[int]] = []
+
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(3))
-        self.calls = 0
+        self.register_buffer("mean", torch.zeros(3))
+        self.seen = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
+        self.calls.append(len(x))
+        self.seen = self.seen + 1
+        self.mean = x.detach().mean(0)
         return x * self.scale if x.shape[-1] == 3 and bool((x < 100).all()) else x
 
 
@@ -205,6 +212,11 @@ def test_a_module_that_cannot_be_mapped_is_run_again_for_each_environment() -> N
     x, groups = torch.randn(10, 3, dtype=torch.float64), torch.tensor([4, 0, 0, 2, 2, 2, 2, 0, 4, 7])
     engine = check(model, x, groups)
     assert "1.scale: Branching alone, run again for each environment" in engine.explain()
-    model[1].calls = 0
-    engine.statistics(squares(model(x)), groups)
-    assert model[1].calls == 1 + 4  # the forward pass, and no attempt to map it
+    Branching.calls.clear()
+    seen = model[1].seen
+    losses = squares(model(x))
+    mean = model[1].mean
+    engine.statistics(losses, groups)
+    assert Branching.calls == [10, 4, 3, 2, 1]  # the forward pass, and no attempt to map it
+    assert model[1].mean is mean
+    assert model[1].seen == seen + 1

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from holdfast.gradients.checks import check_losses
+
 
 def inter_environment_alignment(environment_losses: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """IGA: Σ_e ‖∇L_e − mean_e ∇L_e‖², the mean not differentiated.
@@ -41,7 +43,11 @@ def head_gradient_variances(losses: Tensor, outputs: Tensor, features: Tensor, g
     Returns:
         (E, C · (D + 1)) variances divided by the number of rows, weights before the biases of each output, and (E,)
         the codes of the environments.
+
+    Raises:
+        UserError: ``losses`` are reduced or not finite, or ``groups`` do not match them.
     """
+    check_losses(losses, groups)
     (delta,) = torch.autograd.grad(losses.sum(), outputs, create_graph=True)
     features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
     codes = torch.unique(groups)

@@ -102,7 +102,10 @@ def _alone(
     calls = [
         call
         for call, of_outputs in layouts.items()
-        if unclaimed and rule_for(call.module) is None and set(of_outputs.values()) == {Layout.ROWS}
+        if unclaimed
+        and call.input is not None
+        and rule_for(call.module) is None
+        and set(of_outputs.values()) == {Layout.ROWS}
     ]
     claims, taken = [], dict[Tensor, nn.Module]()
     for call in sorted(calls, key=lambda call: -call.name.count(".") - bool(call.name)):

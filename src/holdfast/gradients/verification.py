@@ -14,6 +14,7 @@ from holdfast.gradients.layout import Layout, possible_layouts
 from holdfast.gradients.statistics import Stats
 
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+COARSE = 0.05
 
 Layouts = Mapping[Call, Mapping[int, Layout]]
 
@@ -34,9 +35,9 @@ def find_layouts(losses: Tensor, graph: Graph) -> tuple[Layouts, bool]:
     rows = len(losses)
     if rows < 2:
         return {}, True
-    factors = 0.5 + torch.rand(rows, generator=torch.Generator().manual_seed(rows), dtype=torch.float64).to(
-        losses.device
-    )
+    generator = torch.Generator().manual_seed(rows)
+    factors = (0.5 + torch.rand(rows, generator=generator, dtype=torch.float64)).to(losses).double()  # as rounded
+    coarse = losses.element_size() < 4 or any(call.low_precision for call in graph.outputs)
     calls = [call for call in graph.outputs if all(possible_layouts(shape, rows) for shape in call.shapes.values())]
     edges = {(call, position): edge for call in calls for position, edge in graph.outputs[call].items()}
     plain, weighted = (
@@ -45,14 +46,15 @@ def find_layouts(losses: Tensor, graph: Graph) -> tuple[Layouts, bool]:
     found: dict[Call, dict[int, Layout]] = {call: {} for call in calls}
     sure = True
     for (call, position), g, h in zip(edges, plain, weighted, strict=True):
-        if g is None or h is None:
+        if g is None or h is None or g.numel() == 0:
             found[call][position] = possible_layouts(call.shapes[position], rows)[0]
             continue
         sure &= bool(g.any())
-        layout = _layout(g, h, factors)
+        tolerance = COARSE if coarse else TOLERANCE.get(h.dtype, COARSE)
+        layout = _layout(g, h, factors, tolerance)
         if layout is not None:
             found[call][position] = layout
-        elif _mixes(call, g, h, factors):
+        elif _mixes(call, g, h, factors, tolerance):
             raise UserError(
                 f"the outputs of layer {call.name!r} feed the losses of other rows: "
                 "a model that mixes rows has no gradient per environment"
@@ -71,7 +73,7 @@ def wrong_sums(
     largest = max((g.norm() for g in pooled), default=torch.zeros(()))
     wrong = []
     for parameter, g in zip(parameters, pooled, strict=True):
-        tolerance = 0.05 if low_precision else TOLERANCE.get(parameter.dtype, 0.05)
+        tolerance = COARSE if low_precision else TOLERANCE.get(parameter.dtype, COARSE)
         error = (scale * statistics[parameter].sum - g).norm()
         if not error <= tolerance * g.norm() + 0.01 * tolerance * largest:
             wrong.append(parameter)
@@ -84,23 +86,22 @@ def _gradients(losses: Tensor, weights: Tensor, edges: Sequence[GradientEdge]) -
     return torch.autograd.grad((losses * weights.to(losses)).sum(), edges, retain_graph=True, allow_unused=True)
 
 
-def _layout(plain: Tensor, weighted: Tensor, factors: Tensor) -> Layout | None:
+def _layout(plain: Tensor, weighted: Tensor, factors: Tensor, tolerance: float) -> Layout | None:
     """The first layout in which each row has its own factor between the two gradients."""
     for layout in possible_layouts(plain.shape, len(factors)):
         g, h = (layout.rows_first(t, len(factors)).reshape(len(factors), -1) for t in (plain, weighted))
-        if _equal(g * factors.to(g)[:, None], h).all():
+        if _equal(g * factors.to(g)[:, None], h, tolerance):
             return layout
     return None
 
 
-def _equal(expected: Tensor, found: Tensor) -> Tensor:
-    """(N,) whether rows (N, F) are equal but for rounding, which is relative to the largest of them."""
-    tolerance = TOLERANCE.get(found.dtype, 0.05)
+def _equal(expected: Tensor, found: Tensor, tolerance: float) -> bool:
+    """Whether rows (N, F) are equal but for rounding, which is relative to the largest number of a row."""
     size = found.abs().amax(dim=1)
-    return (expected - found).abs().amax(dim=1) <= tolerance * size + 1e-3 * tolerance * size.max()
+    return bool(((expected - found).abs().amax(dim=1) <= tolerance * size + 1e-3 * tolerance * size.max()).all())
 
 
-def _mixes(call: Call, plain: Tensor, weighted: Tensor, factors: Tensor) -> bool:
+def _mixes(call: Call, plain: Tensor, weighted: Tensor, factors: Tensor, tolerance: float) -> bool:
     """Whether no dimension that may hold rows holds parts that each belong to one row, be it in some other order.
 
     What is made of parameters alone belongs to all rows and mixes none.
@@ -108,12 +109,12 @@ def _mixes(call: Call, plain: Tensor, weighted: Tensor, factors: Tensor) -> bool
     if not any(t.is_floating_point() and not isinstance(t, torch.nn.Parameter) for t in call.tensors):
         return False
     return not any(
-        size % len(factors) == 0 and _has_owners(plain.movedim(d, 0), weighted.movedim(d, 0), factors)
+        size % len(factors) == 0 and _has_owners(plain.movedim(d, 0), weighted.movedim(d, 0), factors, tolerance)
         for d, size in enumerate(plain.shape)
     )
 
 
-def _has_owners(plain: Tensor, weighted: Tensor, factors: Tensor) -> bool:
+def _has_owners(plain: Tensor, weighted: Tensor, factors: Tensor, tolerance: float) -> bool:
     """Whether each part along the first dimension has the factor of some row between the two gradients."""
     g, h = plain.reshape(len(plain), -1), weighted.reshape(len(plain), -1)
     squares = g.square().sum(1)
@@ -122,4 +123,4 @@ def _has_owners(plain: Tensor, weighted: Tensor, factors: Tensor) -> bool:
     after = torch.searchsorted(known, found).clamp(1, len(known) - 1)
     nearest = torch.where(found - known[after - 1] < known[after] - found, known[after - 1], known[after])
     nearest = torch.where(squares > 0, nearest, 0)
-    return bool(_equal(nearest[:, None] * g, h).all())
+    return _equal(nearest[:, None] * g, h, tolerance)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -23,7 +24,7 @@ class ModuleAlone(Rule):
     def blocks(self, gradient: LayerGradient, chunk: Chunk, workspace: Workspace) -> Mapping[str, Tensor]:
         directions = {position: chunk.take_gradients(g) for position, g in gradient.directions.items()}
         product = torch.func.vmap(_vector_jacobian(_runner(gradient), _parameters(gradient)), randomness="different")
-        with warnings.catch_warnings():
+        with _as_it_was(gradient.layer), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
             return dict(product([chunk.take(rows) for rows in gradient.rows], directions))
 
@@ -41,7 +42,7 @@ class ModulePerEnvironment(Rule):
         parameters = {name: p.requires_grad_() for name, p in _parameters(gradient).items()}
         gradients = []
         for e, size in enumerate(chunk.sizes):
-            with torch.enable_grad():
+            with _as_it_was(gradient.layer), torch.enable_grad():
                 outputs = run(parameters, [r[e, :size] for r in rows])
             gradients.append(
                 torch.autograd.grad(
@@ -61,6 +62,18 @@ RUN_AGAIN = (ModuleAlone, ModulePerEnvironment)
 """The rules that need the module's arguments once more, after the backward pass."""
 
 Run = Callable[[dict[str, Tensor], Sequence[Tensor]], dict[int, Tensor]]
+
+
+@contextlib.contextmanager
+def _as_it_was(layer: nn.Module) -> Iterator[None]:
+    """What a layer and those in it keep as attributes is afterwards as before."""
+    before = [(module, dict(module.__dict__)) for module in layer.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            module.__dict__.clear()
+            module.__dict__.update(attributes)
 
 
 def _parameters(gradient: LayerGradient) -> dict[str, Tensor]:
