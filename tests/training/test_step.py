@@ -196,6 +196,25 @@ def test_parts_are_trained_and_kept() -> None:
     assert again.updates == 2
 
 
+class Tempered(nn.Module):
+    """A loss with a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, outputs: Tensor, y: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs * self.temperature, y, reduction="none")
+
+
+def test_a_loss_with_parameters_is_trained_under_an_aggregator_as_without() -> None:
+    plain, aggregated = Tempered(), Tempered()
+    moved(GradientStep(loss=plain, **SGD_STEP), rows(), times=2)
+    moved(GradientStep(loss=aggregated, aggregator=Mean(), **SGD_STEP), rows(), times=2)
+    assert plain.temperature.item() != 1
+    assert aggregated.temperature.item() == pytest.approx(plain.temperature.item())
+
+
 def test_rows_without_labels_are_refused() -> None:
     batch = rows()
     hidden = Batch(batch.x, None, batch.environment, {}, None, batch.index)

@@ -124,7 +124,7 @@ class GradientStep(nn.Module):
         self.loss = self.loss or default_loss(view.kind, view.target_scale)
         self._autocast = trainer.autocast
         if self.aggregator is not None:
-            self._engine = GradientEngine(model)
+            self._engine = GradientEngine(self._aggregated(model))
         groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad], "name": "model"}]
         if parts := [p for p in self.parameters() if p.requires_grad]:
             groups.append({"params": parts, "name": "parts"})
@@ -160,6 +160,12 @@ class GradientStep(nn.Module):
             state["penalized"],
             state["aggregator"],
         )
+
+    def _aggregated(self, model: nn.Module) -> nn.Module:
+        """What the losses are made with: the model, and the loss where that has parameters of its own."""
+        if isinstance(self.loss, nn.Module) and next(self.loss.parameters(), None) is not None:
+            return nn.ModuleDict({"model": model, "loss": self.loss})
+        return model
 
     def _follow_schedule(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
         lr = self.optimizer.lr * self.schedule.lr_factor(self.updates, progress)
