@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ def find_layouts(losses: Tensor, graph: Graph) -> tuple[Layouts, bool]:
     plain, weighted = (
         _gradients(losses, weights, list(edges.values())) for weights in (torch.ones_like(factors), factors)
     )
+    largest = max((float(g.abs().max()) for g in plain if g is not None and g.numel()), default=0.0)
     found: dict[Call, dict[int, Layout]] = {call: {} for call in calls}
     sure = True
     for (call, position), g, h in zip(edges, plain, weighted, strict=True):
@@ -51,10 +53,10 @@ def find_layouts(losses: Tensor, graph: Graph) -> tuple[Layouts, bool]:
             continue
         sure &= bool(g.any())
         tolerance = COARSE if coarse else TOLERANCE.get(h.dtype, COARSE)
-        layout = _layout(g, h, factors, tolerance)
-        if layout is not None:
+        pair = _Pair(g, h, factors, tolerance, noise=100 * torch.finfo(h.dtype).eps * largest)
+        if (layout := pair.layout()) is not None:
             found[call][position] = layout
-        elif _mixes(call, g, h, factors, tolerance):
+        elif _has_rows(call) and not pair.has_owners():
             raise UserError(
                 f"the outputs of layer {call.name!r} feed the losses of other rows: "
                 "a model that mixes rows has no gradient per environment"
@@ -86,41 +88,54 @@ def _gradients(losses: Tensor, weights: Tensor, edges: Sequence[GradientEdge]) -
     return torch.autograd.grad((losses * weights.to(losses)).sum(), edges, retain_graph=True, allow_unused=True)
 
 
-def _layout(plain: Tensor, weighted: Tensor, factors: Tensor, tolerance: float) -> Layout | None:
-    """The first layout in which each row has its own factor between the two gradients."""
-    for layout in possible_layouts(plain.shape, len(factors)):
-        g, h = (layout.rows_first(t, len(factors)).reshape(len(factors), -1) for t in (plain, weighted))
-        if _equal(g * factors.to(g)[:, None], h, tolerance):
-            return layout
-    return None
+def _has_rows(call: Call) -> bool:
+    """Whether a call reads numbers other than parameters: what is made of parameters alone mixes no rows."""
+    return any(t.is_floating_point() and not isinstance(t, torch.nn.Parameter) for t in call.tensors)
 
 
-def _equal(expected: Tensor, found: Tensor, tolerance: float) -> bool:
-    """Whether rows (N, F) are equal but for rounding, which is relative to the largest number of a row."""
-    size = found.abs().amax(dim=1)
-    return bool(((expected - found).abs().amax(dim=1) <= tolerance * size + 1e-3 * tolerance * size.max()).all())
+@dataclass(frozen=True)
+class _Pair:
+    """The two gradients in one output.
 
-
-def _mixes(call: Call, plain: Tensor, weighted: Tensor, factors: Tensor, tolerance: float) -> bool:
-    """Whether no dimension that may hold rows holds parts that each belong to one row, be it in some other order.
-
-    What is made of parameters alone belongs to all rows and mixes none.
+    Attributes:
+        plain: Of the losses as they are.
+        weighted: Of the losses times the factors.
+        factors: (B,) one for each row.
+        tolerance: Of rounding, relative to the largest number of a part.
+        noise: What rounding leaves of zero.
     """
-    if not any(t.is_floating_point() and not isinstance(t, torch.nn.Parameter) for t in call.tensors):
-        return False
-    return not any(
-        size % len(factors) == 0 and _has_owners(plain.movedim(d, 0), weighted.movedim(d, 0), factors, tolerance)
-        for d, size in enumerate(plain.shape)
-    )
 
+    plain: Tensor
+    weighted: Tensor
+    factors: Tensor
+    tolerance: float
+    noise: float
 
-def _has_owners(plain: Tensor, weighted: Tensor, factors: Tensor, tolerance: float) -> bool:
-    """Whether each part along the first dimension has the factor of some row between the two gradients."""
-    g, h = plain.reshape(len(plain), -1), weighted.reshape(len(plain), -1)
-    squares = g.square().sum(1)
-    found = (g * h).sum(1) / squares.clamp_min(torch.finfo(g.dtype).tiny)
-    known = factors.to(g).sort().values
-    after = torch.searchsorted(known, found).clamp(1, len(known) - 1)
-    nearest = torch.where(found - known[after - 1] < known[after] - found, known[after - 1], known[after])
-    nearest = torch.where(squares > 0, nearest, 0)
-    return _equal(nearest[:, None] * g, h, tolerance)
+    def layout(self) -> Layout | None:
+        """The first layout in which each row has its own factor between the gradients."""
+        rows = len(self.factors)
+        for layout in possible_layouts(self.plain.shape, rows):
+            g, h = (layout.rows_first(t, rows).reshape(rows, -1) for t in (self.plain, self.weighted))
+            if self._equal(g * self.factors.to(g)[:, None], h):
+                return layout
+        return None
+
+    def has_owners(self) -> bool:
+        """Whether along some dimension each part belongs to one row, be it in some other order or only of some rows."""
+        return any(self._parts_have_owners(dimension) for dimension in range(self.plain.ndim))
+
+    def _parts_have_owners(self, dimension: int) -> bool:
+        """Whether each part along a dimension has the factor of some row between the gradients."""
+        g, h = (t.movedim(dimension, 0).flatten(1) for t in (self.plain, self.weighted))
+        squares = g.square().sum(1)
+        factor = (g * h).sum(1) / squares.clamp_min(torch.finfo(g.dtype).tiny)
+        known = self.factors.to(g).sort().values
+        after = torch.searchsorted(known, factor).clamp(1, len(known) - 1)
+        nearest = torch.where(factor - known[after - 1] < known[after] - factor, known[after - 1], known[after])
+        return self._equal(torch.where(squares > 0, nearest, 0)[:, None] * g, h)
+
+    def _equal(self, expected: Tensor, found: Tensor) -> bool:
+        """Whether parts (N, F) are equal but for rounding."""
+        size = found.abs().amax(dim=1)
+        allowed = self.tolerance * size + 1e-3 * self.tolerance * size.max() + self.noise
+        return bool(((expected - found).abs().amax(dim=1) <= allowed).all())
