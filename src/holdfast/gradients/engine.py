@@ -29,8 +29,8 @@ class GradientEngine:
     The constructor hooks the model's layers; a forward pass with gradients then leaves each layer's input in the
     autograd graph. :meth:`backward` takes the gradients of the layers' outputs, not of the parameters, and a rule
     per family of layers turns the two into sums over environments. Parameters that no rule serves are computed on
-    their module alone, or by one pass per environment; :meth:`explain` says which. The first step of its kind is
-    checked against autograd.
+    their module alone, or by one pass per environment; :meth:`explain` says which. The first step of each kind, and
+    then more and more seldom, is checked against autograd.
 
     ``close``, leaving the ``with`` block, or garbage collection removes the hooks.
 
