@@ -55,6 +55,51 @@ def test_gradvac_reaches_its_targets() -> None:
     assert torch.allclose(weights @ gradients, turned[0] + turned[1])
 
 
+class Remembers:
+    """A weighting that keeps the Gramian it was given."""
+
+    def __call__(self, gramian: Tensor, state) -> tuple[Tensor, dict]:
+        self.gramian = gramian
+        return torch.arange(1.0, len(gramian) + 1).to(gramian), state
+
+
+def networks() -> list[nn.Module]:
+    attention = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+    convolutions = nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 8, 3, padding=1), nn.Conv1d(8, 2, 3, padding=1))
+    return [
+        nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)),
+        nn.Sequential(nn.Flatten(), nn.Linear(12, 3), convolutions),
+        attention,
+        nn.Sequential(nn.LSTM(4, 3, batch_first=True)),
+    ]
+
+
+@pytest.mark.parametrize("groups", [[5, 0, 0, 2, 2, 2, 5, 9], [3, 1, 0, 2, 7, 6, 5, 4], "per-example"])
+@pytest.mark.parametrize("network", range(4))
+@pytest.mark.parametrize("chunk_bytes", [1, 2**20])
+def test_inner_products_are_those_of_gradients_taken_one_by_one(groups, network: int, chunk_bytes: int) -> None:
+    torch.manual_seed(0)
+    model = networks()[network].double()
+    x = torch.randn(8, 3, 4, dtype=torch.float64)
+    engine, weighting = GramianEngine(model, chunk_bytes=chunk_bytes), Remembers()
+    output = model(x)
+    losses = squares(output[0] if isinstance(output, tuple) else output)
+    codes = torch.arange(8) if groups == "per-example" else torch.tensor(groups)
+    weights = torch.rand(8, dtype=torch.float64) + 0.1
+    parameters = list(model.parameters())
+    rows = []
+    for code in codes.unique():
+        inside = codes == code
+        mean = (weights[inside] * losses[inside]).sum() / weights[inside].sum()
+        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(mean, parameters, retain_graph=True)]))
+    jacobian = torch.stack(rows)
+    given = groups if groups == "per-example" else codes
+    engine.backward(losses, given, weighting=weighting, row_weights=weights)
+    torch.testing.assert_close(weighting.gramian, jacobian @ jacobian.t())
+    wanted = torch.arange(1.0, len(rows) + 1).double() @ jacobian / len(rows)
+    torch.testing.assert_close(torch.cat([p.grad.flatten() for p in parameters]), wanted)
+
+
 def test_the_engine_adds_the_combination_to_the_gradients() -> None:
     torch.manual_seed(0)
     models = [nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double() for _ in range(2)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,9 @@ class Accumulator:
     >>> sums.stats().sign
     tensor([ 2., -1.])
     """
+
+    sums_only: ClassVar[bool] = True
+    """Whether nothing is asked for but sums, so that no gradient of an environment need be made."""
 
     def __init__(self, like: Tensor, needs: frozenset[Stat]) -> None:
         self.needs = needs

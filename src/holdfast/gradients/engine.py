@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Literal, Self
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.core.errors import UserError
+from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.aggregators import Aggregated, Aggregator, Mean, State
 from holdfast.gradients.calls import Recorder, walk
 from holdfast.gradients.checks import check_losses, check_scale, check_some, check_weights
@@ -117,23 +119,26 @@ class GradientEngine:
         Arguments and errors are those of :meth:`backward`, but there may be no rows, as on a rank without work.
         """
         check_scale(scale)
-        grouping = self._grouping(losses, groups)
+        grouping = self.grouping(losses, groups)
         check_weights(len(losses), len(grouping.sizes), row_weights, environment_weights)
-        trainable = self._trainable()
         if len(losses) == 0:
-            return {
-                name: replace(Stats.of(torch.zeros_like(p), needs), environments=0) for p, name in trainable.items()
-            }
-        with torch.enable_grad(), torch.autocast(losses.device.type, enabled=False):
-            coefficients = scale * grouping.coefficients(row_weights, environment_weights, losses.detach())
-            request = Request(losses, coefficients, grouping, needs, scale, retain_graph)
-            graph = walk(losses, self._recorder)
+            empty = {name: Stats.of(torch.zeros_like(p), needs) for p, name in self._trainable().items()}
+            return {name: replace(stats, environments=0) for name, stats in empty.items()}
+        coefficients = scale * grouping.coefficients(row_weights, environment_weights, losses.detach())
+        make = partial(Accumulator, needs=needs)
+        return self.collect(Request(losses, coefficients, grouping, needs, scale, retain_graph, make))
+
+    def collect(self, request: Request) -> dict[str, Stats]:
+        """The statistics by parameter name of a request whose arguments were checked."""
+        trainable = self._trainable()
+        with torch.enable_grad(), torch.autocast(request.losses.device.type, enabled=False):
+            graph = walk(request.losses, self._recorder)
             modes = tuple(module.training for module in self.model.modules())
             try:
                 with self._recorder.pause():
                     statistics = self._collector.collect(request, graph, list(trainable), modes)
             finally:
-                if not retain_graph:
+                if not request.retain_graph:
                     graph.forget(self._recorder)
         return {name: statistics[parameter] for parameter, name in trainable.items()}
 
@@ -190,7 +195,7 @@ class GradientEngine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _grouping(self, losses: Tensor, groups: Groups) -> Grouping:
+    def grouping(self, losses: Tensor, groups: Groups) -> Grouping:
         """Check everything that would give a silent wrong gradient, then group the rows."""
         if not self._detach.alive:
             raise UserError("the engine is closed: make a new one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -11,8 +12,11 @@ from torch import Tensor, nn
 
 from holdfast.core.errors import UserError
 from holdfast.gradients.aggregators import Aggregated, State
-from holdfast.gradients.checks import check_losses, check_some, check_weights
-from holdfast.losses.environments import environment_means
+from holdfast.gradients.checks import check_some, check_weights
+from holdfast.gradients.engine import GradientEngine, Groups
+from holdfast.gradients.grouping import Grouping
+from holdfast.gradients.inner_products import InnerProducts
+from holdfast.gradients.request import Request
 
 
 class Weighting(Protocol):
@@ -94,22 +98,28 @@ class GradVac:
 class GramianEngine:
     """Combines the gradients of environments with coefficients that depend on their inner products.
 
-    One backward pass per environment, and E × P numbers: the element-wise statistics of ``GradientEngine`` do not hold
-    inner products.
+    One forward pass and two backward passes whatever the number of environments, as far as ``GradientEngine`` has
+    rules: the first for the inner products, where E times the largest layer is held, the second for the combination.
+
+    Args:
+        model: Any module; make the engine before the forward pass.
+        chunk_bytes: As for ``GradientEngine``.
 
     >>> model = nn.Linear(1, 1, bias=False)
-    >>> _ = GramianEngine(model).backward(model(torch.eye(1)).squeeze(1), torch.tensor([0]), weighting=PCGrad())
+    >>> engine = GramianEngine(model)
+    >>> _ = engine.backward(model(torch.eye(1)).squeeze(1), torch.tensor([0]), weighting=PCGrad())
     >>> model.weight.grad
     tensor([[1.]])
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, chunk_bytes: int = 2**23) -> None:
         self.model = model
+        self._engine = GradientEngine(model, chunk_bytes=chunk_bytes)
 
     def backward(
         self,
         losses: Tensor,
-        groups: Tensor,
+        groups: Groups,
         *,
         weighting: Weighting,
         row_weights: Tensor | None = None,
@@ -119,7 +129,7 @@ class GramianEngine:
 
         Args:
             losses: (B,) per-example losses with a graph.
-            groups: (B,) integer environment of each row.
+            groups: (B,) integer environment of each row, or ``"per-example"``.
             weighting: Such as :class:`PCGrad`.
             row_weights: (B,) weights of the rows in their environment's mean loss; equal by default.
             state: What the weighting returned at the last update.
@@ -127,25 +137,39 @@ class GramianEngine:
         Raises:
             UserError: ``losses`` are reduced or not finite, ``groups`` do not match them, or a gradient is not finite.
         """
-        check_losses(losses, groups)
+        grouping = self._engine.grouping(losses, groups)
         check_some(losses)
         check_weights(len(losses), 0, row_weights, None)
-        parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        means = environment_means(losses, groups, row_weights).values
-        jacobian = [
-            torch.autograd.grad(mean, list(parameters.values()), retain_graph=True, materialize_grads=True)
-            for mean in means
-        ]
-        stacked = [torch.stack(of_parameter).flatten(1) for of_parameter in zip(*jacobian, strict=True)]
-        gramian = torch.stack([g @ g.t() for g in stacked]).sum(0)
-        if not torch.isfinite(gramian).all():
-            raise UserError("a gradient is not finite: lower the learning rate")
+        gramian = self._gramian(losses, grouping, row_weights)
         coefficients, state = weighting(gramian, state or {})
-        gradients: dict[str, Tensor] = {}
-        for (name, parameter), g in zip(parameters.items(), stacked, strict=True):
-            gradients[name] = (coefficients @ g / len(means)).view(parameter.shape)
-            parameter.grad = gradients[name] if parameter.grad is None else parameter.grad + gradients[name]
-        return Aggregated(gradients, _cosines(gramian), state)
+        rows = grouping.coefficients(row_weights, coefficients / len(gramian), losses.detach())
+        named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        found = torch.autograd.grad((losses * rows).sum(), list(named.values()), materialize_grads=True)
+        for parameter, gradient in zip(named.values(), found, strict=True):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        return Aggregated(dict(zip(named, found, strict=True)), _cosines(gramian), state)
+
+    def explain(self) -> str:
+        """How the gradient of each parameter was made at the last step, one line each."""
+        return self._engine.explain()
+
+    def close(self) -> None:
+        """Remove the hooks and free the buffers; the model is as it was."""
+        self._engine.close()
+
+    def _gramian(self, losses: Tensor, grouping: Grouping, row_weights: Tensor | None) -> Tensor:
+        """(E, E) inner products of ∇L_e, environments in ascending order of their codes."""
+        count = len(grouping.sizes)
+        ones = torch.ones(count, device=losses.device)
+        coefficients = grouping.coefficients(row_weights, ones, losses.detach())
+        make = partial(InnerProducts, environments=count)
+        statistics = self._engine.collect(Request(losses, coefficients, grouping, frozenset(), 1.0, True, make))
+        products = [stats.gramian for stats in statistics.values() if stats.gramian is not None]
+        total = sum(products, ones.new_zeros(count, count))
+        if not torch.isfinite(total).all():
+            raise UserError("a gradient is not finite: lower the learning rate")
+        places = torch.argsort(torch.tensor(grouping.largest_first(), device=losses.device))
+        return total[places][:, places]
 
 
 def _vaccine(coefficients: Tensor, gramian: Tensor, j: int, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -78,6 +78,12 @@ class Grouping:
         """Whether no environment has two rows."""
         return len(self.sizes) > 0 and self.sizes[0] == 1
 
+    def largest_first(self) -> list[int]:
+        """The environments in the order of :attr:`sizes`, by their place among the ascending labels."""
+        counts = torch.bincount(self.environment, minlength=len(self.sizes))
+        places: list[int] = torch.argsort(counts, descending=True, stable=True).tolist()
+        return places
+
     def coefficients(self, row_weights: Tensor | None, environment_weights: Tensor | None, like: Tensor) -> Tensor:
         """(B,) factor of each row's loss in Σ_e w_e L_e, with L_e the weighted mean over the rows of e.
 

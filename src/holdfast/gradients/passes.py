@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.grouping import Grouping
-from holdfast.gradients.statistics import Stat, Stats
+from holdfast.gradients.statistics import Stats
 
 
 def pass_per_environment(
     contributions: Tensor,
     grouping: Grouping,
     parameters: Sequence[Tensor],
-    needs: frozenset[Stat],
+    accumulator: Callable[[Tensor], Accumulator],
     *,
     scale: float = 1.0,
     retain_graph: bool = False,
@@ -27,17 +27,17 @@ def pass_per_environment(
         contributions: (B,) terms of the objective, with a graph.
         grouping: Its environments.
         parameters: Those asked for.
-        needs: Which statistics.
+        accumulator: Makes what takes the gradients of a parameter, the largest environment first.
         scale: Factor that the contributions hold and the statistics shall not.
         retain_graph: Keep the graph after the last pass.
     """
-    sums = {parameter: Accumulator(parameter, needs) for parameter in parameters}
+    sums = {parameter: accumulator(parameter) for parameter in parameters}
     count = len(grouping.sizes)
-    for e in range(count):
+    for place, e in enumerate(grouping.largest_first()):
         objective = (contributions * (grouping.environment == e)).sum() if count > 1 else contributions.sum()
         gradients = torch.autograd.grad(
-            objective, parameters, retain_graph=retain_graph or e + 1 < count, materialize_grads=True
+            objective, parameters, retain_graph=retain_graph or place + 1 < count, materialize_grads=True
         )
         for parameter, gradient in zip(parameters, gradients, strict=True):
             sums[parameter].add((gradient / scale)[None])
-    return {parameter: accumulator.stats() for parameter, accumulator in sums.items()}
+    return {parameter: of_parameter.stats() for parameter, of_parameter in sums.items()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.grouping import Grouping
 from holdfast.gradients.passes import pass_per_environment
 from holdfast.gradients.statistics import Stat, Stats
@@ -25,6 +26,7 @@ class Request:
         needs: Statistics asked for.
         scale: Factor that the objective holds and the statistics shall not.
         retain_graph: Whether the graph is to outlive the request.
+        accumulator: Makes what takes the gradients of a parameter.
     """
 
     losses: Tensor
@@ -33,6 +35,7 @@ class Request:
     needs: frozenset[Stat]
     scale: float
     retain_graph: bool
+    accumulator: Callable[[Tensor], Accumulator]
 
     @cached_property
     def contributions(self) -> Tensor:
@@ -55,7 +58,7 @@ class Request:
             self.contributions,
             self.grouping,
             parameters,
-            self.needs,
+            self.accumulator,
             scale=self.scale,
             retain_graph=self.retain_graph,
         )

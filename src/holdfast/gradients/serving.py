@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.calls import Call, Graph
 from holdfast.gradients.layout import Layout
 from holdfast.gradients.plan import Claim, Plan
@@ -40,7 +39,7 @@ class Serving:
         self._units = plan.units
         self._at_once = {claims[0].call: claims for claims in plan.units if _needs_one_gradient(claims, graph)}
         self._later = [claims for claims in plan.units if claims[0].call not in self._at_once]
-        self._sums = {p: Accumulator(p, request.needs) for claims in plan.units for p in _parameters(claims)}
+        self._sums = {p: request.accumulator(p) for claims in plan.units for p in _parameters(claims)}
         self._gradients: dict[Call, dict[int, Tensor]] = defaultdict(dict)
         self._arrived: set[Call] = set()
 
@@ -94,7 +93,7 @@ class Serving:
             ways.append([_one_by_one(claim) for claim in claims])
         reason = ""
         for way in ways:
-            self._sums |= {p: Accumulator(p, self._request.needs) for p in _parameters(claims)}
+            self._sums |= {p: self._request.accumulator(p) for p in _parameters(claims)}
             states = _random_states(self._request.losses.device)
             try:
                 self._serve(way)

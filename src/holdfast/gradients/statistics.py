@@ -29,6 +29,8 @@ class Stats:
         square: Σ g_e²; None unless asked for.
         log: Σ log|g_e| over the environments where g_e is not zero; None unless asked for.
         nonzero: In how many environments g_e is not zero; given with ``log``.
+        gramian: (E, E) inner products g_e · g_f, environments in the order of their rows' grouping; None unless asked
+            for, and lost when statistics are added.
     """
 
     environments: int
@@ -37,6 +39,7 @@ class Stats:
     square: Tensor | None = None
     log: Tensor | None = None
     nonzero: Tensor | None = None
+    gramian: Tensor | None = None
 
     @staticmethod
     def of(gradient: Tensor, needs: frozenset[Stat]) -> Stats:

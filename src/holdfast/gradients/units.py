@@ -42,7 +42,8 @@ def collect_unit(
     if len(members) == 1:
         (member,) = members
         named = {name: sums[parameter] for name, parameter in member.parameters.items()}
-        if member.rule.shortcut(member.gradient, grouping, named):
+        sums_only = all(one.sums_only for one in named.values())
+        if sums_only and member.rule.shortcut(member.gradient, grouping, named):
             return
     environment_bytes = max(member.rule.environment_bytes(member.gradient, grouping.sizes[0]) for member in members)
     for chunk in grouping.chunks(max(1, chunk_bytes // max(1, environment_bytes))):
