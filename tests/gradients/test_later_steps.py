@@ -65,6 +65,7 @@ def test_rows_that_the_model_sorts() -> None:
     engine = GradientEngine(model)
     for order in (torch.arange(8), torch.randperm(8), torch.tensor([1, 0, 2, 3, 4, 5, 6, 7])):
         equals_reference(engine, squares(model(rows(8, 3)[order])[order.argsort()]))
+    assert "0.weight: 4 backward passes: its layer does not keep the rows" in engine.explain()
 
 
 @pytest.mark.parametrize(
@@ -204,6 +205,7 @@ def test_an_older_hook_that_begins_to_change_the_output() -> None:
     for value in (1.0, 3.0):
         factor.fill_(value)
         equals_reference(engine, squares(model(rows(8, 3))))
+    assert "0.weight: 4 backward passes: a hook that is older" in engine.explain()
 
 
 def test_weights_that_stand_in_for_the_layers_own() -> None:

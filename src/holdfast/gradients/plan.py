@@ -59,8 +59,8 @@ def make_plan(
     claimed = {p for p, count in counts.items() if count >= graph.uses[p]}
     alone = _alone(losses, graph, layouts, used - counts.keys() - unclaimed.keys(), unmapped)
     claimed.update(p for claim in alone for p in claim.parameters.values())
-    outside = "it is read outside of the layers that a rule serves"
-    return Plan(_units([*ruled, *alone], claimed), {p: unclaimed.get(p, outside) for p in used if p not in claimed})
+    left = [p for p in used if p not in claimed and p not in unclaimed]
+    return Plan(_units([*ruled, *alone], claimed), {**unclaimed, **{p: _why(p, graph, layouts) for p in left}})
 
 
 def refuse_row_mixing(calls: Iterable[Call]) -> None:
@@ -81,6 +81,16 @@ def refuse_row_mixing(calls: Iterable[Call]) -> None:
 
 def _has_hook(parameter: Tensor) -> bool:
     return bool(parameter._backward_hooks) or bool(getattr(parameter, "_post_accumulate_grad_hooks", None))
+
+
+def _why(parameter: Tensor, graph: Graph, layouts: Layouts) -> str:
+    """In words, why nothing claims a parameter."""
+    calls = [call for call in graph.outputs if any(parameter is p for p in call.parameters.values())]
+    if any(call.altered for call in calls):
+        return "a hook that is older than the engine may change what its layer puts out"
+    if any(call not in layouts for call in calls):
+        return "its layer does not keep the rows of the losses in place"
+    return "it is read outside of the layers that a rule serves"
 
 
 def _ruled(call: Call, used: set[Tensor]) -> Claim | None:
