@@ -1,8 +1,8 @@
 """What the gradient engine costs, beside plain training and beside the ways to the same numbers that others offer.
 
-Every contestant makes the same update: the AND-mask of the gradients of all environments, then Adam. Contestants of a
-case take turns within one process, and medians of their times are divided. Peak memory is what a step has allocated
-at most, together with the parameters, the optimizer's state and the engine's buffers.
+Every contestant of a case makes the same update: the AND-mask of the gradients of all environments, or PCGrad where
+it is named, then Adam. Contestants take turns within one process, and medians of their times are divided. Peak memory
+is what a step has allocated at most, together with the parameters, the optimizer's state and the engine's buffers.
 
 Other tools take part where they are installed: pip install torchjd opacus backpack-for-pytorch.
 
@@ -29,7 +29,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from holdfast.gradients import AndMask, GradientEngine
+from holdfast.gradients import AndMask, GradientEngine, GramianEngine, PCGrad
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "gradients.md"
 MASK = AndMask(0.2)
@@ -142,6 +142,7 @@ class Case:
         loss: Per-example.
         contestants: Names of those that take part besides ``erm`` and ``holdfast``.
         reach: For each of these and ``erm``, and for their ``memory``, the ratio to be reached.
+        ours: The contestant of this project.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Case:
     loss: Callable[[Tensor, Tensor], Tensor]
     contestants: Sequence[str]
     reach: dict[str, str]
+    ours: str = "holdfast"
 
     @property
     def groups(self) -> Tensor:
@@ -210,6 +212,11 @@ def cases(device: str) -> list[Case]:
         Case(
             "transformer", "transformer 4 × 128, 64 tokens, batch 32, per example", Transformer, classes(256, 32, 64),
             classes(256, 32, 64), 32, cross_entropy, ("vmap",), {"erm": "≤ 1.8"},
+        ),
+        Case(
+            "pcgrad", "PCGrad, MLP 784-256-256-10, 16 environments × 16", lambda: mlp(784, 256, 256, 10),
+            normal(256, 784), classes(10, 256), 16, cross_entropy, ("torchjd PCGrad", "torchjd autogram PCGrad"),
+            {"torchjd PCGrad": "> 1", "torchjd autogram PCGrad": "> 1"}, "holdfast PCGrad",
         ),
     ]  # fmt: skip
 
@@ -303,6 +310,43 @@ def with_torchjd(case: Case, model: nn.Module) -> Step:
     return step
 
 
+def pcgrad(case: Case, model: nn.Module) -> Step:
+    """The Gramian engine of this project."""
+    engine = GramianEngine(model)
+
+    def step() -> None:
+        engine.backward(case.loss(model(case.x), case.y), case.groups, weighting=PCGrad())
+
+    step.engine = engine._engine  # type: ignore[attr-defined]
+    return step
+
+
+def torchjd_pcgrad(case: Case, model: nn.Module) -> Step:
+    """PCGrad on the E × P Jacobian."""
+    from torchjd.aggregation import PCGrad
+    from torchjd.autojac import backward, jac_to_grad
+
+    def step() -> None:
+        backward(case.split(case.loss(model(case.x), case.y)).mean(1), parallel_chunk_size=None)
+        jac_to_grad(model.parameters(), PCGrad())
+
+    return step
+
+
+def torchjd_autogram(case: Case, model: nn.Module) -> Step:
+    """PCGrad on the Gramian alone, then an ordinary backward pass."""
+    from torchjd.aggregation import PCGradWeighting
+    from torchjd.autogram import Engine
+
+    engine, weighting = Engine(model, batch_dim=None), PCGradWeighting()
+
+    def step() -> None:
+        means = case.split(case.loss(model(case.x), case.y)).mean(1)
+        means.backward(weighting(engine.compute_gramian(means)))
+
+    return step
+
+
 def with_backpack(case: Case, model: nn.Module) -> Step:
     """Gradients of single examples."""
     from backpack import backpack, extend
@@ -343,6 +387,9 @@ CONTESTANTS: dict[str, Sequence[Callable[[Case, nn.Module], Step]]] = {
     "loop of forward and backward": [separate_loop],
     "vmap": [mapped(None), mapped(16)],
     "torchjd": [with_torchjd],
+    "holdfast PCGrad": [pcgrad],
+    "torchjd PCGrad": [torchjd_pcgrad],
+    "torchjd autogram PCGrad": [torchjd_autogram],
     "BackPACK": [with_backpack],
     "Opacus": [with_opacus],
 }
@@ -381,7 +428,7 @@ def measure(case: Case, rounds: int) -> dict[str, Measured]:
     model = case.model().to(case.x.device)
     steps: dict[tuple[str, int], Step] = {}
     skipped: dict[str, Measured] = {}
-    for name in ("erm", "holdfast", *case.contestants):
+    for name in ("erm", case.ours, *case.contestants):
         for variant, build in enumerate(CONTESTANTS[name]):
             try:
                 steps[name, variant] = update(case, build, model)
@@ -429,7 +476,7 @@ def peak_bytes(step: Step, device: torch.device) -> float:
 
 def row(case: Case, found: dict[str, Measured], others: dict[str, dict[str, Measured]]) -> list[str]:
     """Lines of the table."""
-    ours, plain = found["holdfast"], found["erm"]
+    ours, plain = found[case.ours], found["erm"]
     lines = []
 
     def line(against: str, measured: str) -> None:

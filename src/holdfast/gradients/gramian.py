@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from holdfast.core.errors import UserError
@@ -17,6 +20,9 @@ from holdfast.gradients.engine import GradientEngine, Groups
 from holdfast.gradients.grouping import Grouping
 from holdfast.gradients.inner_products import InnerProducts
 from holdfast.gradients.request import Request
+
+Array = NDArray[np.float64]
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 class Weighting(Protocol):
@@ -45,15 +51,13 @@ class PCGrad:
 
     def __call__(self, gramian: Tensor, state: State) -> tuple[Tensor, State]:
         updates = int(state.get("updates", 0))
-        generator = torch.Generator().manual_seed(1_000_003 * self.seed + updates)
-        count = len(gramian)
-        coefficients = torch.eye(count, dtype=gramian.dtype, device=gramian.device)
-        for i in range(count):
-            for j in torch.randperm(count, generator=generator).tolist():
-                product = coefficients[i] @ gramian[:, j]
-                if i != j and product < 0:
-                    coefficients[i, j] -= product / gramian[j, j]
-        return coefficients.sum(0), {"updates": updates + 1}
+        products = _numbers(gramian)
+        coefficients = np.eye(len(products))
+        for i, j in _pairs(len(products), self.seed, updates):
+            product = coefficients[i] @ products[:, j]
+            if product < 0:
+                coefficients[i, j] -= product / products[j, j]
+        return _as(coefficients.sum(0), gramian), {"updates": updates + 1}
 
 
 @dataclass(frozen=True)
@@ -82,17 +86,14 @@ class GradVac:
     def __call__(self, gramian: Tensor, state: State) -> tuple[Tensor, State]:
         if "targets" in state and state["targets"].shape != gramian.shape:
             raise UserError(f"GradVac had {len(state['targets'])} environments before and has {len(gramian)} now")
-        updates, count = int(state.get("updates", 0)), len(gramian)
-        generator = torch.Generator().manual_seed(1_000_003 * self.seed + updates)
-        targets = state["targets"].clone() if "targets" in state else torch.zeros_like(gramian)
-        coefficients = torch.eye(count, dtype=gramian.dtype, device=gramian.device)
-        for i in range(count):
-            for j in torch.randperm(count, generator=generator).tolist():
-                if i != j:
-                    cosine, gain = _vaccine(coefficients[i], gramian, j, targets[i, j])
-                    coefficients[i, j] += gain
-                    targets[i, j] += self.beta * (cosine - targets[i, j])
-        return coefficients.sum(0), {"updates": updates + 1, "targets": targets}
+        updates, products = int(state.get("updates", 0)), _numbers(gramian)
+        targets = _numbers(state["targets"]) if "targets" in state else np.zeros_like(products)
+        coefficients = np.eye(len(products))
+        for i, j in _pairs(len(products), self.seed, updates):
+            cosine, gain = _vaccine(coefficients[i], products, j, targets[i, j])
+            coefficients[i, j] += gain
+            targets[i, j] += self.beta * (cosine - targets[i, j])
+        return _as(coefficients.sum(0), gramian), {"updates": updates + 1, "targets": torch.from_numpy(targets)}
 
 
 class GramianEngine:
@@ -172,16 +173,31 @@ class GramianEngine:
         return total[places][:, places]
 
 
-def _vaccine(coefficients: Tensor, gramian: Tensor, j: int, target: Tensor) -> tuple[Tensor, Tensor]:
+def _pairs(count: int, seed: int, updates: int) -> Iterator[tuple[int, int]]:
+    """Every environment with every other one, these in a random order."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + updates)
+    for i in range(count):
+        yield from ((i, j) for j in torch.randperm(count, generator=generator).tolist() if j != i)
+
+
+def _numbers(gramian: Tensor) -> Array:
+    """In float64 and in NumPy, whose small numbers cost a tenth of torch's."""
+    return gramian.detach().double().cpu().numpy().copy()
+
+
+def _as(coefficients: Array, like: Tensor) -> Tensor:
+    return torch.from_numpy(coefficients).to(like)
+
+
+def _vaccine(coefficients: Array, products: Array, j: int, target: float) -> tuple[float, float]:
     """The cosine of the combined gradient with gradient j, and how much of j it gains."""
-    tiny = torch.finfo(gramian.dtype).tiny
-    size = (coefficients @ gramian @ coefficients).clamp_min(tiny).sqrt()
-    other = gramian[j, j].clamp_min(tiny).sqrt()
-    cosine = (coefficients @ gramian[:, j] / (size * other)).clamp(-1, 1)
+    size = math.sqrt(max(float(coefficients @ products @ coefficients), _TINY))
+    other = math.sqrt(max(float(products[j, j]), _TINY))
+    cosine = min(1.0, max(-1.0, float(coefficients @ products[:, j]) / (size * other)))
     if cosine >= target:
-        return cosine, torch.zeros_like(cosine)
-    root = (1 - target.square()).sqrt()
-    return cosine, size * (target * (1 - cosine.square()).sqrt() - cosine * root) / (other * root)
+        return cosine, 0.0
+    root = math.sqrt(1 - target**2)
+    return cosine, size * (target * math.sqrt(1 - cosine**2) - cosine * root) / (other * root)
 
 
 def _cosines(gramian: Tensor) -> Mapping[str, Any]:
