@@ -67,10 +67,11 @@ def load_module(spec: CellSpec, cell: Cell, data: TaskData) -> nn.Module:
 
 
 def build_module(spec: CellSpec, data: TaskData) -> nn.Module:
-    """The architecture of a cell, its weights not yet loaded."""
+    """The architecture of a cell, its weights not yet loaded; nothing is drawn from the global generators."""
     module: nn.Module | None = None
-    for method in spec.chain:
-        module = method.build(_view(method, data, spec, Ledger()), module)
+    with torch.random.fork_rng(devices=[]):
+        for method in spec.chain:
+            module = method.build(_view(method, data, spec, Ledger()), module)
     assert module is not None
     return module.double() if spec.numerics.precision == "64-true" else module
 
@@ -186,7 +187,7 @@ def _records(data: TaskData, model: Any, fit: Fit | None) -> list[Record]:
     return records
 
 
-def predictor_of(model: Any, data: TaskData) -> Predictor:
+def predictor_of(model: Any, data: TaskData) -> ModulePredictor | EstimatorPredictor:
     """What evaluations see of a network or of a fitted estimator."""
     if isinstance(model, nn.Module):
         return ModulePredictor(model, data.kind, data.classes, encoder=data.encoder)

@@ -17,11 +17,10 @@ from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
-from holdfast.core.task import Kind, Model, Split, Task, TaskData
-from holdfast.models.mlp import MLP
-from holdfast.models.rescaled import Rescaled
+from holdfast.core.task import Kind, Split, Task, TaskData
 from holdfast.tasks.table_overview import environment_table
 from holdfast.tasks.table_splits import Parts, balanced_folds, count, parts_by_column, parts_by_environment
+from holdfast.tasks.targets import target_scale, usual_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,10 +101,10 @@ class TableFile(Task):
         return TaskData(
             kind=rows.kind,
             splits=tuple(Split(part.name, part.role, data.take(part.rows), part.shifted) for part in chosen.parts),
-            model=_model(rows.kind, label[train]),
+            model=usual_model(rows.kind, label[train]),
             steps=1000,
             batch_size=256,
-            target_scale=_scale(rows.kind, label[train]),
+            target_scale=target_scale(rows.kind, label[train]),
             classes=classes,
             groups=self.group,
             question=self._question(),
@@ -280,17 +279,6 @@ def _check_group_names(roles: ColumnRoles) -> None:
             raise UserError(f"group column {name!r} cannot be named in a product: rename it without * and outer spaces")
         if name in ("label", "environment") and name != getattr(roles, name):
             raise UserError(f"group column {name!r} would be taken for the {name}: rename it")
-
-
-def _model(kind: Kind, label: Tensor) -> Model:
-    if kind == "classification":
-        return MLP()
-    return Rescaled(model=MLP(), shift=label.double().mean().item(), scale=_scale(kind, label))
-
-
-def _scale(kind: Kind, label: Tensor) -> float:
-    """Standard deviation of the training targets; 1 for classes and constants."""
-    return 1.0 if kind == "classification" else label.double().std(correction=0).item() or 1.0
 
 
 def _unseen(classes: tuple[str, ...], label: Tensor) -> tuple[str, ...]:
