@@ -98,17 +98,25 @@ def _call(argv: list[str]) -> int:
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", metavar="TASK|FILE", help="a task such as colored-digits, or a CSV or Parquet file")
+    parser.add_argument(
+        "task", type=_named, metavar="TASK|FILE", help="a task such as colored-digits, or a CSV or Parquet file"
+    )
     table = parser.add_argument_group("roles of a file's columns")
-    table.add_argument("--label", metavar="COLUMN", help="what to predict")
-    table.add_argument("--environment", metavar="COLUMN", help="where each row came from")
-    table.add_argument("--group", metavar="COLUMN", action="append", help="groups to report on; may be repeated")
-    table.add_argument("--unit", metavar="COLUMN", help="rows that belong together and are never split")
-    table.add_argument("--weight", metavar="COLUMN", help="row weights")
-    table.add_argument("--drop", metavar="COLUMN", action="append", help="not a feature; may be repeated")
+    table.add_argument("--label", type=_named, metavar="COLUMN", help="what to predict")
+    table.add_argument("--environment", type=_named, metavar="COLUMN", help="where each row came from")
+    table.add_argument(
+        "--group", type=_named, metavar="COLUMN", action="append", help="groups to report on; may be repeated"
+    )
+    table.add_argument("--unit", type=_named, metavar="COLUMN", help="rows that belong together and are never split")
+    table.add_argument("--weight", type=_named, metavar="COLUMN", help="row weights")
+    table.add_argument("--drop", type=_named, metavar="COLUMN", action="append", help="not a feature; may be repeated")
     held = parser.add_argument_group("what is held out; by default every environment in turn")
-    held.add_argument("--split", metavar="COLUMN", help="a column naming each row's role: train, selection, test, …")
-    held.add_argument("--holdout-environment", metavar="NAME", action="append", help="held out; may be repeated")
+    held.add_argument(
+        "--split", type=_named, metavar="COLUMN", help="a column naming each row's role: train, selection, test, …"
+    )
+    held.add_argument(
+        "--holdout-environment", type=_named, metavar="NAME", action="append", help="held out; may be repeated"
+    )
     held.add_argument("--kind", choices=["classification", "regression"], help="inferred from the label by default")
     held.add_argument("--min-environment-rows", metavar="N", type=int, help="smaller ones are pooled as rare (10)")
 
@@ -133,7 +141,9 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto; default %(default)s")
     budget.add_argument("--precision", default="32-true", choices=["32-true", "64-true", "bf16-mixed"])
     parser.add_argument("--executor", default="inline", choices=["inline"], help="where cells run")
-    parser.add_argument("--output", default="runs", metavar="FOLDER", help="where cells and reports go; default runs")
+    parser.add_argument(
+        "--output", type=_named, default="runs", metavar="FOLDER", help="where cells and reports go; default runs"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the cells and stop")
 
 
@@ -155,22 +165,26 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("family", nargs="?", metavar="FAMILY", help="such as methods; everything by default")
-    parser.add_argument("--output", default="runs", metavar="FOLDER", help="where cells are; default runs")
+    parser.add_argument("--output", type=_named, default="runs", metavar="FOLDER", help="where cells are; default runs")
 
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME|CELL", help="a plug-in's name, or the beginning of a cell's hash")
-    parser.add_argument("--output", default="runs", metavar="FOLDER", help="where cells are; default runs")
+    parser.add_argument(
+        "name", type=_named, metavar="NAME|CELL", help="a plug-in's name, or the beginning of a cell's hash"
+    )
+    parser.add_argument("--output", type=_named, default="runs", metavar="FOLDER", help="where cells are; default runs")
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="FOLDER", help="a run's folder, such as runs/colored-digits-1a2b3c4d")
+    parser.add_argument(
+        "run", type=_named, metavar="FOLDER", help="a run's folder, such as runs/colored-digits-1a2b3c4d"
+    )
 
 
 def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claim", nargs="?", metavar="CLAIM", help="such as ilc/linreg")
     parser.add_argument("--all", action="store_true", help="every claim; rewrites the table of verdicts")
-    parser.add_argument("--docs", default="docs", metavar="FOLDER", help="where the table goes with --all")
+    parser.add_argument("--docs", type=_named, default="docs", metavar="FOLDER", help="where the table goes with --all")
 
 
 _ARGUMENTS = {
@@ -204,6 +218,13 @@ class _Parser(argparse.ArgumentParser):
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return namespace, rest
+
+
+def _named(word: str) -> str:
+    """An argument that names something: an empty one, as from an unset variable of a script, would mean another."""
+    if not word.strip():
+        raise argparse.ArgumentTypeError("it is empty: write a name, or leave it out")
+    return word
 
 
 def _quoted(word: str) -> str:

@@ -210,6 +210,23 @@ def test_show_tells_the_range_and_the_search_space(call: Call) -> None:
     assert threshold["search"].startswith("Uniform")
 
 
+def test_show_writes_options_as_they_are_typed(call: Call) -> None:
+    lines = call("show", "erm").out.splitlines()
+    assert "  optimizer=Adam  (Adam or AdamW or SGD)" in lines
+    assert any(line.startswith("  optimizer.lr=0.001  (a number, in [0, inf], searched over ") for line in lines)
+    assert "  optimizer.momentum=0.0  (a number, in [0, 1], only with optimizer=SGD)" in lines
+    lines = call("show", "table").out.splitlines()
+    assert "  path=VALUE  (text, required)" in lines
+    assert "  unit=null  (text or null)" in lines
+    assert "  group_features=false  (true or false)" in lines
+
+
+def test_show_as_json_tells_required_options_from_those_without_a_value(call: Call) -> None:
+    options = {option["name"]: option for option in strict(call("show", "table", "--json").out)["options"]}
+    assert (options["path"]["required"], options["path"]["default"]) == (True, None)
+    assert (options["unit"]["required"], options["unit"]["default"]) == (False, None)
+
+
 def test_show_a_cell_by_the_beginning_of_its_hash(call: Call, run: Call) -> None:
     run()
     (cell,) = Path("runs/cells").iterdir()

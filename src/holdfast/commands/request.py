@@ -40,6 +40,7 @@ _MOST = {
     "batch_size": math.inf,
     "min_environment_rows": math.inf,
 }
+_SHOWN_COLUMNS = 12
 TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".parquet", ".pq"}
 
 
@@ -87,7 +88,7 @@ def task_of(options: argparse.Namespace) -> Task:
         return create(Task, options.task)
     for name in ("label", "environment"):
         if name not in given:
-            raise UserError(f"a table file needs --{name} COLUMN")
+            raise UserError(f"a table file needs --{name} COLUMN: {options.task} has {_columns_of(options.task)}")
     if "split" in given and "holdout_environment" in given:
         raise UserError("--split and --holdout-environment contradict each other: give one of them")
     if "holdout_environment" in given:
@@ -126,9 +127,18 @@ def evaluations_of(text: str | None) -> tuple[Evaluation, ...]:
 
 
 def _is_file(text: str) -> bool:
+    """Whether a path is meant: one with a table's suffix, with a slash in its name, or one that is there."""
     path = Path(text)
     there = os.path.exists(path)  # noqa: PTH110  # unlike Path.exists, False for what is too long for a path
-    return path.suffix.lower() in TABLE_SUFFIXES or (there and text not in plugins("task"))
+    slash = "/" in text.partition(":")[0]
+    return path.suffix.lower() in TABLE_SUFFIXES or slash or (there and text not in plugins("task"))
+
+
+def _columns_of(path: str) -> str:
+    from holdfast.tables import read_table
+
+    names = list(map(str, read_table(path).columns))
+    return ", ".join(names[:_SHOWN_COLUMNS]) + (", …" if len(names) > _SHOWN_COLUMNS else "")
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
