@@ -121,9 +121,14 @@ def test_a_missing_file(call: Call, tree: Tree, patients: pd.DataFrame, name: st
         ((*ROLES, "--kind", "ranking"), ["--kind", "ranking"]),
         ((*ROLES, "--min-environment-rows", "0"), ["--min-environment-rows"]),
         ((*ROLES, "--min-environment-rows", "-3"), ["--min-environment-rows"]),
-        ((*ROLES, "--min-environment-rows", "1000"), ["fewer than 1000 rows"]),
+        ((*ROLES, "--min-environment-rows", "1000"), ["fewer than 1,000 rows"]),
         ((*ROLES, "--drop", "age", "--drop", "dose", "--drop", "sex"), ["feature"]),
-        ((*ROLES, "--method", "group-dro:groups=label*sx"), ["'sx'"]),
+        ((*ROLES, "--drop", "died"), ["column 'died' is both --label and --drop"]),
+        ((*ROLES, "--drop", "ward"), ["column 'ward' is both --environment and --drop"]),
+        ((*ROLES, "--method", "group-dro:groups=label*sx"), ["'sx'", "'sex'", "--group COLUMN"]),
+        ((*ROLES, "--method", "group-dro:groups=label*sex"), ["'sex' is no group yet: add --group sex"]),
+        ((*ROLES, "--method", "erm+dfr:groups=ward"), ["'ward' is called environment", "write environment"]),
+        ((*ROLES, "--method", "balanced:groups=died*ward"), ["'died' is called label", "write label"]),
     ],
     ids=" ".join,
 )
@@ -284,7 +289,7 @@ def test_mistakes_on_the_command_line(call: Call, tree: Tree, words: tuple[str, 
         (("list", "--output", ""), ["--output", "empty"]),
         (("report", ""), ["FOLDER", "empty"]),
         (("report",), ["FOLDER"]),
-        (("report", "nowhere"), ["nowhere is not the folder of a run"]),
+        (("report", "nowhere"), ["nowhere is not the folder of a run", "name one that holdfast run printed"]),
         (("reproduce",), ["ilc/linreg", "--all"]),
         (("reproduce", "ilc/linrg"), ["unknown reproduction 'ilc/linrg'", "'ilc/linreg'"]),
         (("reproduce", "ilc/linreg", "--all"), ["--all"]),
@@ -343,3 +348,32 @@ def test_environments_of_any_name_can_be_held_out(call: Call, patients: pd.DataF
     words = ("--label", "died", "--environment", "ward", "--holdout-environment", value, "--method", "erm")
     folds = {cell["fold"] for cell in call("run", "t.parquet", *words, "--dry-run", "--json").json["cells"]}
     assert folds == {value}
+
+
+@pytest.mark.parametrize(
+    ("died", "words", "texts"),
+    [
+        (lambda f: f["ward"] == "north", (), ["with north held out", "role 'train'", "class 'False'"]),
+        (lambda f: f.index % 15 == 1, ("--method", "erm+dfr"), ["held out", "'holdout'", "class 'False'"]),
+    ],
+    ids=["train", "holdout"],
+)
+def test_rows_of_one_class_are_refused_before_anything_is_trained(
+    call: Call,
+    tree: Tree,
+    patients: pd.DataFrame,
+    died: Callable[[pd.DataFrame], Any],
+    words: tuple[str, ...],
+    texts: list[str],
+) -> None:
+    Path("t.csv").write_bytes(csv(patients.assign(died=died)))
+    before = tree()
+    assert_refused(call("run", "t.csv", *ROLES, *words), *texts, "nothing to learn")
+    assert tree() == before
+
+
+def test_a_holdout_of_one_class_is_no_matter_to_methods_that_do_not_look_at_it(
+    call: Call, patients: pd.DataFrame
+) -> None:
+    Path("t.csv").write_bytes(csv(patients.assign(died=lambda f: f.index % 15 == 1)))
+    assert call("run", "t.csv", *ROLES, "--method", "erm", "--dry-run").code == 0

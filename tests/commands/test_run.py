@@ -144,7 +144,7 @@ def test_a_failed_trial_is_a_warning_in_one_line(call: Call) -> None:
     task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
     called = call("sweep", task, "--method", "erm:optimizer.lr=.inf", *words)
     assert called.code == 0
-    assert called.err.startswith("holdfast: warning: trial erm:optimizer.lr=.inf failed: the loss is not finite")
+    assert called.err.startswith("holdfast: warning: trial erm:optimizer.lr=.inf with seed 0 failed: the loss is not finite")
     assert called.err.count("\n") == 1
     strict(called.out)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from holdfast.commands.output import print_json, print_text, progress
 from holdfast.commands.request import evaluations_of, grid_of
+from holdfast.core.words import count
 from holdfast.experiments.checks import check_evaluations
 from holdfast.experiments.grid import Grid
 from holdfast.experiments.run import read_run, run_grid
@@ -49,7 +50,7 @@ def show_plan(grid: Grid, store: CellStore, *, as_json: bool) -> None:
         state = "finished" if cell["finished"] else "to do"
         print_text(f"{cell['cell']}  {state:8}  seed {cell['seed']}  {cell['method']}  {cell['fold']}".rstrip())
     to_do = sum(not cell["finished"] for cell in cells)
-    print_text(f"{len(cells)} cells, {to_do} to do")
+    print_text(f"{count(len(cells), 'cell')}, {to_do} to do")
 
 
 def show_result(folder: Path, *, as_json: bool) -> int:

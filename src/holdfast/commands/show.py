@@ -11,6 +11,7 @@ from holdfast.commands.output import print_json, print_text
 from holdfast.core.errors import unknown_name
 from holdfast.core.options import option_table, text_of
 from holdfast.core.registry import PACKAGES, Plugin, plugins
+from holdfast.core.words import count
 
 
 def main(options: argparse.Namespace) -> int:
@@ -76,7 +77,8 @@ def _cell(options: argparse.Namespace) -> int:
     provenance, ledger = content["provenance"], content["ledger"]
     print_text(f"{cell.key}  {provenance['method']} on {provenance['task']} {provenance['fold']}".rstrip())
     print_text(f"seed {content['spec']['seed']}, finished {provenance['finished']}")
-    print_text(f"{ledger['steps']} steps, {ledger['gradients']} gradients, {sum(ledger['seconds'].values()):.1f} s")
+    work = f"{count(ledger['steps'], 'step')}, {count(ledger['gradients'], 'gradient')}"
+    print_text(f"{work}, {sum(ledger['seconds'].values()):.1f} s")
     print_text(f"labels seen: {', '.join(f'{role} {n}' for role, n in ledger['labels'].items()) or 'none'}")
     print_text(f"folder: {cell.folder}")
     return 0

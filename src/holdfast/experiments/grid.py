@@ -10,7 +10,7 @@ from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
 from holdfast.core.task import Model, Task, TaskData
 from holdfast.experiments.cells import finish_cell
-from holdfast.experiments.checks import check_chain, check_model, check_rule
+from holdfast.experiments.checks import check_chain, check_classes, check_model, check_rule
 from holdfast.experiments.evaluate import Evaluated, evaluate_cell
 from holdfast.experiments.numerics import Numerics
 from holdfast.experiments.spec import CellSpec
@@ -86,6 +86,7 @@ class Grid:
             check_rule(self.rule, fold.data)
             for chain in self.chains:
                 check_chain(chain, fold.data)
+                check_classes(chain, fold.data, fold.name)
 
     def _model(self, fold: Fold) -> Model:
         own = fold.data.model
@@ -149,7 +150,7 @@ def run_inline(
         except UserError:
             raise
         except HoldfastError as error:
-            failures.append(f"{spec.label} with seed {spec.seed} failed: {error}")
+            failures.append(f"{spec.case} failed: {error}")
             continue
         tell(spec, "evaluating", 0.0)
         made.append(evaluate_cell(spec, cell, fold.data, evaluations))

@@ -69,7 +69,9 @@ def best(trials: Sequence[Trial]) -> Trial:
     """
     done = [trial for trial in trials if trial.merit is not None]
     if not done:
-        raise HoldfastError(f"all {len(trials)} trials of {trials[0].chain[-1].name} failed: see the warnings")
+        raise HoldfastError(
+            f"every trial of {trials[0].chain[-1].name} failed ({len(trials)} in all): see the warnings"
+        )
     return max(done, key=lambda trial: trial.merit if trial.merit is not None else float("-inf"))
 
 
@@ -81,7 +83,7 @@ def _merit(grid: Grid, chain: Chain, store: CellStore, tell: Progress) -> float 
         try:
             cell = finish_cell(spec, fold.data, store, lambda stage, part, spec=spec: tell(spec, stage, part))  # type: ignore[misc]
         except HoldfastError as error:
-            warnings.warn(f"trial {spec.label} failed: {error}", stacklevel=2)
+            warnings.warn(f"trial {spec.case} failed: {error}", stacklevel=2)
             return None
         merits.append(merit_of(grid.rule, cell.records))
         tell(spec, "done", 1.0)

@@ -47,6 +47,11 @@ class CellSpec:
         return "+".join(method.reference for method in self.chain)
 
     @property
+    def case(self) -> str:
+        """Method, seed and fold, as messages name them."""
+        return f"{self.label} with seed {self.seed}" + (f" and {self.fold} held out" if self.fold else "")
+
+    @property
     def key(self) -> str:
         """The first 16 hexadecimal digits of the hash of :meth:`hashed`."""
         return hash_of(self.hashed())
