@@ -297,6 +297,7 @@ def test_mistakes_on_the_command_line(call: Call, tree: Tree, words: tuple[str, 
         (("sweep", "colored-digits", "--trials", "0"), ["--trials is 0"]),
         (("sweep", "colored-digits", "--trials", "1000000000000"), ["--trials", "at most"]),
         (("sweep", "colored-digits", "--select", "last"), ["--select validation"]),
+        (("sweep", "colored-digits", "--select", "last", "--dry-run"), ["--select validation"]),
     ],
     ids=" ".join,
 )

@@ -128,15 +128,34 @@ def test_a_table_file_becomes_a_report_with_its_baselines(call: Call, patients: 
 def test_a_sweep_tries_the_default_first_and_says_how_many(call: Call) -> None:
     words = ["--method", "erm", "--steps", 2, "--seeds", 1, "--evaluate", "performance", "--trials", 3]
     task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
-    plan = strict(call("sweep", task, *words, "--dry-run", "--json").out)["cells"]
+    content = strict(call("sweep", task, *words, "--dry-run", "--json").out)
+    plan, final = content["cells"], content["final"]
+    assert final == [], "the first seed of the best setting was trained by the search"
     assert plan[0]["method"] == "erm"
     assert len({cell["cell"] for cell in plan}) == 3
     assert not Path("runs").exists()
     content = strict(call("sweep", task, *words, "--json").out)
     assert list(content["trials"].values()) == [3]
+    (searched,) = content["sweep"]
+    scores = {trial["setting"]: trial["score"] for trial in searched["trials"]}
+    assert list(scores) == [cell["method"] for cell in plan]
+    assert searched["method"] == "erm"
+    assert searched["best"] == max(scores, key=lambda setting: scores[setting])
     called = call("sweep", task, *words)
     assert re.search(r"best of 3 trials: erm\S* \([\d.]+\)", called.out)
     assert {cell["cell"] for cell in plan} <= {path.name for path in Path("runs/cells").iterdir()}
+
+
+def test_a_dry_sweep_shows_what_runs_after_the_search(call: Call) -> None:
+    task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
+    words = ["sweep", task, "--method", "erm,irm", "--steps", 2, "--seeds", 3, "--trials", 2, "--dry-run"]
+    final = strict(call(*words, "--json").out)["final"]
+    assert [(cell["method"], cell["seed"]) for cell in final] == [("erm", 1), ("erm", 2), ("irm", 1), ("irm", 2)]
+    lines = call(*words).out.splitlines()
+    assert "4 cells, 4 to do" in lines
+    assert "then  seed 2  the best of irm" in lines
+    assert lines[-1] == "4 cells after the search"
+    assert not Path("runs").exists()
 
 
 def test_a_failed_trial_is_a_warning_in_one_line(call: Call) -> None:
@@ -144,7 +163,9 @@ def test_a_failed_trial_is_a_warning_in_one_line(call: Call) -> None:
     task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
     called = call("sweep", task, "--method", "erm:optimizer.lr=.inf", *words)
     assert called.code == 0
-    assert called.err.startswith("holdfast: warning: trial erm:optimizer.lr=.inf with seed 0 failed: the loss is not finite")
+    assert called.err.startswith(
+        "holdfast: warning: trial erm:optimizer.lr=.inf with seed 0 failed: the loss is not finite"
+    )
     assert called.err.count("\n") == 1
     strict(called.out)
 

@@ -13,7 +13,7 @@ from holdfast.experiments.cells import finish_cell
 from holdfast.experiments.checks import check_chain, check_classes, check_model, check_rule
 from holdfast.experiments.evaluate import Evaluated, evaluate_cell
 from holdfast.experiments.numerics import Numerics
-from holdfast.experiments.spec import CellSpec
+from holdfast.experiments.spec import CellSpec, label_of
 from holdfast.experiments.store import CellStore
 from holdfast.training import Budget, SelectionRule
 
@@ -65,7 +65,7 @@ class Grid:
     @property
     def labels(self) -> tuple[str, ...]:
         """The chains as typed."""
-        return tuple("+".join(method.reference for method in chain) for chain in self.chains)
+        return tuple(map(label_of, self.chains))
 
     def specs(self) -> Iterator[tuple[Fold, CellSpec]]:
         """Every cell, fold by fold, method by method, seed by seed."""

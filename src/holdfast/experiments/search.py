@@ -15,7 +15,7 @@ from holdfast.core.options import options_of
 from holdfast.core.seeds import numpy_rng
 from holdfast.experiments.cells import FINAL, finish_cell
 from holdfast.experiments.grid import Chain, Grid
-from holdfast.experiments.spec import CellSpec
+from holdfast.experiments.spec import CellSpec, label_of
 from holdfast.experiments.store import CellStore
 from holdfast.training import SelectionRule
 from holdfast.training.records import Record
@@ -29,6 +29,11 @@ class Trial:
 
     chain: Chain
     merit: float | None
+
+    @property
+    def label(self) -> str:
+        """The setting as typed."""
+        return label_of(self.chain)
 
 
 def sampled(chain: Chain, trial: int, seed: int = 0) -> Chain:
@@ -50,8 +55,7 @@ def search(grid: Grid, trials: int, store: CellStore, report_progress: Progress 
         store: Where cells are.
         report_progress: Called with the cell, the stage and the part of it that is done.
     """
-    if grid.rule.role is None:
-        raise UserError(f"a search cannot choose by rule {grid.rule.name!r}: use --select validation")
+    check_searchable(grid.rule)
     grid.check()
     tell = report_progress or (lambda spec, stage, part: None)
     found = []
@@ -59,6 +63,16 @@ def search(grid: Grid, trials: int, store: CellStore, report_progress: Progress 
         settings = list(dict.fromkeys(sampled(chain, trial) for trial in range(trials)))
         found.append([Trial(setting, _merit(grid, setting, store, tell)) for setting in settings])
     return found
+
+
+def check_searchable(rule: SelectionRule) -> None:
+    """Refuse a rule that says nothing of how good a setting is.
+
+    Raises:
+        UserError: It looks at no rows.
+    """
+    if rule.role is None:
+        raise UserError(f"a search cannot choose by rule {rule.name!r}: use --select validation")
 
 
 def best(trials: Sequence[Trial]) -> Trial:
