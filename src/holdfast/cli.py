@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from holdfast import __version__
@@ -47,14 +48,17 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code: 0 well, 1 failed, 2 a user's mistake, 130 interrupted."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_closed_streams()
     try:
-        return _call(argv)
+        code = _call(argv)
+        sys.stdout.flush()
+        return code
     except HoldfastError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("stopped; the same command goes on from here", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except Exception as error:
         explained = _explained(error)
@@ -79,6 +83,19 @@ def build_parser() -> argparse.ArgumentParser:
         one.add_argument("--json", action="store_true", help="print one JSON object on stdout")
         one.add_argument("--quiet", action="store_true", help="no progress on stderr")
     return parser
+
+
+def _replace_closed_streams() -> None:
+    """What goes to a stream that was closed goes nowhere; no file that is opened later may take its number."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # open as long as the process runs
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """Send what is still buffered for standard output nowhere: Python would try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _call(argv: list[str]) -> int:
@@ -253,10 +270,17 @@ def _explained(error: Exception) -> tuple[str, int] | None:
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
         return "the disk is full: free some space; the same command goes on, nothing finished is lost", 1
     if isinstance(error, OSError) and number in _FORBIDDEN:
-        return f"cannot write {error.filename}: name another folder with --output", 2
+        return _forbidden(error), 2
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory: use a smaller --batch-size, a smaller --model or fewer rows", 1
     return None
+
+
+def _forbidden(error: OSError) -> str:
+    path, reason = error.filename, error.strerror
+    if path is not None and os.path.lexists(path) and not os.access(path, os.R_OK):
+        return f"cannot read {path} ({reason}): ask for permission to read it"
+    return f"cannot write {path or 'a file'} ({reason}): name another folder with --output"
 
 
 def _fail(message: str, code: int) -> int:

@@ -317,7 +317,7 @@ def test_a_damaged_cell_is_named_with_the_mend(run: Call) -> None:
         assert_refused(called, f"{cell} is damaged (ledger.json): remove it and run again")
 
 
-@pytest.mark.parametrize("verb", [("list", "cells"), ("show",), ("report",)])
+@pytest.mark.parametrize("verb", [("show",), ("report",)])
 def test_other_verbs_refuse_a_damaged_cell_too(run: Call, call: Call, verb: tuple[str, ...]) -> None:
     folder = Path(run("--json").json["report"]).parent
     (cell,) = Path("runs/cells").iterdir()
@@ -326,10 +326,40 @@ def test_other_verbs_refuse_a_damaged_cell_too(run: Call, call: Call, verb: tupl
     assert_refused(call(*verb, *what), str(cell), "damaged", "run again")
 
 
-def test_a_stray_folder_among_the_cells_is_named(run: Call, call: Call) -> None:
+@pytest.mark.filterwarnings("always")
+def test_the_list_of_cells_names_what_is_none_and_lists_the_others(run: Call, call: Call) -> None:
+    run(method="erm,irm")
+    damaged, whole = sorted(Path("runs/cells").iterdir())
+    (damaged / "provenance.json").write_text("{")
+    Path("runs/cells/notes").mkdir()
+    called = call("list", "cells")
+    assert called.code == 0
+    assert called.err.splitlines() == [
+        f"holdfast: warning: left out: cell {damaged} is damaged (provenance.json): remove it and run again",
+        "holdfast: warning: left out: runs/cells/notes is no cell: move it elsewhere",
+    ]
+    assert whole.name in called.out
+    assert damaged.name not in called.out
+    assert [cell["cell"] for cell in call("list", "cells", "--json").json["cells"]] == [whole.name]
+
+
+def test_a_stray_folder_among_the_cells_is_in_nobodys_way(run: Call) -> None:
     Path("runs/cells/notes").mkdir(parents=True)
-    assert_refused(call("list", "cells"), "runs/cells/notes")
     assert run().code == 0
+
+
+def test_the_list_of_cells_of_a_folder_that_cannot_be_written(
+    run: Call, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    before = call("list", "cells").out
+
+    def forbidden(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("holdfast.core.files._flush", forbidden)
+    called = call("list", "cells")
+    assert (called.code, called.out, called.err) == (0, before, "")
 
 
 @pytest.mark.parametrize("name", ["1", "null", "true", "a:b", "a=b", "a,b", "ä ö", "[x]", "label", "environment"])

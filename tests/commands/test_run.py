@@ -206,6 +206,11 @@ def test_list_without_a_family_names_all(call: Call) -> None:
     }
 
 
+def test_list_says_where_cells_are_listed(call: Call) -> None:
+    assert "holdfast list cells" in call("list").out
+    assert "holdfast list cells" not in call("list", "methods").out
+
+
 def test_list_cells(call: Call, run: Call, tree: Tree) -> None:
     assert call("list", "cells").out == "no finished cells in runs\n"
     assert strict(call("list", "cells", "--json").out) == {"cells": []}

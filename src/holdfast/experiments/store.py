@@ -23,7 +23,7 @@ import pandas as pd
 from holdfast.core.artifacts import from_json, to_json
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Measurement, Result
-from holdfast.core.files import atomic_path, read_json, read_tree, write_json, write_text, write_tree
+from holdfast.core.files import Unreadable, atomic_path, read_json, read_tree, write_json, write_text, write_tree
 from holdfast.core.ledger import Ledger
 from holdfast.experiments.results import RowScores
 from holdfast.experiments.spec import CellSpec, hash_of
@@ -184,6 +184,8 @@ class CellStore:
         missing = [name for name in _NECESSARY if not (cell.folder / name).exists()]
         if not any((cell.folder / name).exists() for name in ("model.safetensors", "model.skops")):
             missing.append("model")
+        if len(missing) > len(_NECESSARY):
+            raise UserError(f"{cell.folder} is no cell: move it elsewhere")
         if missing:
             raise UserError(f"cell {cell.folder} is damaged ({', '.join(missing)} missing): remove it and run again")
         if hash_of(cell.read("spec")) != cell.key:
@@ -231,16 +233,27 @@ class CellStore:
         return (Cell(folder) for folder in folders if folder.is_dir() and not folder.name.startswith("."))
 
     def index(self) -> pd.DataFrame:
-        """One row per finished cell, also written to ``index.parquet``: a cache that may be removed at any time."""
-        rows = [self._index_row(cell) for cell in self]
+        """One row per finished cell, also written to ``index.parquet``: a cache that may be removed at any time.
+
+        A damaged cell, or a folder that is none, is left out with a warning.
+        """
+        rows = [row for cell in self if (row := self._index_row(cell)) is not None]
         frame = pd.DataFrame(rows, columns=["cell", "task", "fold", "method", "seed", "finished"])
         if self.root.exists():
-            with atomic_path(self.root / "index.parquet") as temporary:
+            with contextlib.suppress(OSError), atomic_path(self.root / "index.parquet") as temporary:
                 frame.to_parquet(temporary)
         return frame
 
+    def _index_row(self, cell: Cell) -> list[Any] | None:
+        try:
+            self.check(cell)
+            return self._facts(cell)
+        except UserError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+            return None
+
     @staticmethod
-    def _index_row(cell: Cell) -> list[Any]:
+    def _facts(cell: Cell) -> list[Any]:
         provenance = cell.read("provenance")
         seed = cell.read("spec")["seed"]
         return [cell.key, provenance["task"], provenance["fold"], provenance["method"], seed, provenance["finished"]]
@@ -299,8 +312,10 @@ def _undamaged(path: Path, problem: str = "") -> Iterator[None]:
     """One line for whatever a reader raises over a damaged file: removing ``path`` mends it."""
     try:
         yield
-    except _Foreign:
+    except (_Foreign, Unreadable, MemoryError):
         raise
+    except PermissionError as error:
+        raise Unreadable(Path(error.filename or path)) from None
     except Exception:
         raise UserError(f"{problem or f'{path} is damaged'}: remove it and run again") from None
 
