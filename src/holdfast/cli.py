@@ -278,8 +278,9 @@ def _explained(error: Exception) -> tuple[str, int] | None:
 
 def _forbidden(error: OSError) -> str:
     path, reason = error.filename, error.strerror
-    if path is not None and os.path.lexists(path) and not os.access(path, os.R_OK):
-        return f"cannot read {path} ({reason}): ask for permission to read it"
+    for place, needed in ((Path(path or ".").parent, os.X_OK), (Path(path or "."), os.R_OK)):
+        if isinstance(error, PermissionError) and os.path.lexists(place) and not os.access(place, needed):
+            return f"cannot read {place} ({reason}): ask for permission to read it"
     return f"cannot write {path or 'a file'} ({reason}): name another folder with --output"
 
 
