@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,9 +39,9 @@ def test_help_and_mistakes_import_nothing_heavy() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
-def test_the_probe_sees_what_is_imported() -> None:
-    done = python("-c", PROBE.format(lines=[["list", "models"]], heavy=HEAVY))
-    assert "torch" in done.stdout
+def test_a_list_imports_torch_and_nothing_else_that_is_heavy() -> None:
+    done = python("-c", PROBE.format(lines=[["list"], ["show", "erm"]], heavy=HEAVY))
+    assert done.stdout == "['numpy', 'torch']\n"
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)
@@ -86,6 +87,27 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
+@pytest.mark.parametrize("reader", [">&-", ">&- 2>&-", "| true"])
+@pytest.mark.parametrize(("words", "code"), [("list rules", 0), ("--help", 0), ("show nothing", 2)])
+def test_a_stream_that_is_closed_is_no_traceback(reader: str, words: str, code: int) -> None:
+    command = f"{sys.executable} -m holdfast {words} {reader}; echo ${{PIPESTATUS[0]}} >&3"
+    done = subprocess.run(
+        ["bash", "-c", f"exec 3>&1; {command}"], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.stdout == f"{code}\n"
+    assert done.stderr.count("\n") == (1 if code and "2>" not in reader else 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_an_output_without_room_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "holdfast", "list", "rules"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("holdfast: the disk is full")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
@@ -94,7 +116,7 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
         (UserError("a name\nin two lines"), 2, "holdfast: a name in two lines\n"),
         (KeyboardInterrupt(), 130, "holdfast: stopped; the same command goes on from here\n"),
         (OSError(28, "No space left on device"), 1, "holdfast: the disk is full: "),
-        (OSError(30, "Read-only file system", "x"), 2, "holdfast: cannot write x: name another folder with --output\n"),
+        (OSError(30, "Read-only file system", "x"), 2, "holdfast: cannot write x (Read-only file system): name"),
     ],
     ids=repr,
 )

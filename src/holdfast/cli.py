@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from holdfast import __version__
@@ -47,14 +48,17 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code: 0 well, 1 failed, 2 a user's mistake, 130 interrupted."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_closed_streams()
     try:
-        return _call(argv)
+        code = _call(argv)
+        sys.stdout.flush()
+        return code
     except HoldfastError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("stopped; the same command goes on from here", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except Exception as error:
         explained = _explained(error)
@@ -81,6 +85,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _replace_closed_streams() -> None:
+    """What goes to a stream that was closed goes nowhere; no file that is opened later may take its number."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # open as long as the process runs
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """Send what is still buffered for standard output nowhere: Python would try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _call(argv: list[str]) -> int:
     verb = next((word for word in argv if not word.startswith("-")), None)
     if verb is not None and verb not in VERBS:
@@ -98,17 +115,25 @@ def _call(argv: list[str]) -> int:
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", metavar="TASK|FILE", help="a task such as colored-digits, or a CSV or Parquet file")
+    parser.add_argument(
+        "task", type=_named, metavar="TASK|FILE", help="a task such as colored-digits, or a CSV or Parquet file"
+    )
     table = parser.add_argument_group("roles of a file's columns")
-    table.add_argument("--label", metavar="COLUMN", help="what to predict")
-    table.add_argument("--environment", metavar="COLUMN", help="where each row came from")
-    table.add_argument("--group", metavar="COLUMN", action="append", help="groups to report on; may be repeated")
-    table.add_argument("--unit", metavar="COLUMN", help="rows that belong together and are never split")
-    table.add_argument("--weight", metavar="COLUMN", help="row weights")
-    table.add_argument("--drop", metavar="COLUMN", action="append", help="not a feature; may be repeated")
+    table.add_argument("--label", type=_named, metavar="COLUMN", help="what to predict")
+    table.add_argument("--environment", type=_named, metavar="COLUMN", help="where each row came from")
+    table.add_argument(
+        "--group", type=_named, metavar="COLUMN", action="append", help="groups to report on; may be repeated"
+    )
+    table.add_argument("--unit", type=_named, metavar="COLUMN", help="rows that belong together and are never split")
+    table.add_argument("--weight", type=_named, metavar="COLUMN", help="row weights")
+    table.add_argument("--drop", type=_named, metavar="COLUMN", action="append", help="not a feature; may be repeated")
     held = parser.add_argument_group("what is held out; by default every environment in turn")
-    held.add_argument("--split", metavar="COLUMN", help="a column naming each row's role: train, selection, test, …")
-    held.add_argument("--holdout-environment", metavar="NAME", action="append", help="held out; may be repeated")
+    held.add_argument(
+        "--split", type=_named, metavar="COLUMN", help="a column naming each row's role: train, selection, test, …"
+    )
+    held.add_argument(
+        "--holdout-environment", type=_named, metavar="NAME", action="append", help="held out; may be repeated"
+    )
     held.add_argument("--kind", choices=["classification", "regression"], help="inferred from the label by default")
     held.add_argument("--min-environment-rows", metavar="N", type=int, help="smaller ones are pooled as rare (10)")
 
@@ -133,7 +158,9 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto; default %(default)s")
     budget.add_argument("--precision", default="32-true", choices=["32-true", "64-true", "bf16-mixed"])
     parser.add_argument("--executor", default="inline", choices=["inline"], help="where cells run")
-    parser.add_argument("--output", default="runs", metavar="FOLDER", help="where cells and reports go; default runs")
+    parser.add_argument(
+        "--output", type=_named, default="runs", metavar="FOLDER", help="where cells and reports go; default runs"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the cells and stop")
 
 
@@ -155,22 +182,26 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("family", nargs="?", metavar="FAMILY", help="such as methods; everything by default")
-    parser.add_argument("--output", default="runs", metavar="FOLDER", help="where cells are; default runs")
+    parser.add_argument("--output", type=_named, default="runs", metavar="FOLDER", help="where cells are; default runs")
 
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME|CELL", help="a plug-in's name, or the beginning of a cell's hash")
-    parser.add_argument("--output", default="runs", metavar="FOLDER", help="where cells are; default runs")
+    parser.add_argument(
+        "name", type=_named, metavar="NAME|CELL", help="a plug-in's name, or the beginning of a cell's hash"
+    )
+    parser.add_argument("--output", type=_named, default="runs", metavar="FOLDER", help="where cells are; default runs")
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="FOLDER", help="a run's folder, such as runs/colored-digits-1a2b3c4d")
+    parser.add_argument(
+        "run", type=_named, metavar="FOLDER", help="a run's folder, such as runs/colored-digits-1a2b3c4d"
+    )
 
 
 def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claim", nargs="?", metavar="CLAIM", help="such as ilc/linreg")
     parser.add_argument("--all", action="store_true", help="every claim; rewrites the table of verdicts")
-    parser.add_argument("--docs", default="docs", metavar="FOLDER", help="where the table goes with --all")
+    parser.add_argument("--docs", type=_named, default="docs", metavar="FOLDER", help="where the table goes with --all")
 
 
 _ARGUMENTS = {
@@ -206,6 +237,13 @@ class _Parser(argparse.ArgumentParser):
         return namespace, rest
 
 
+def _named(word: str) -> str:
+    """An argument that names something: an empty one, as from an unset variable of a script, would mean another."""
+    if not word.strip():
+        raise argparse.ArgumentTypeError("it is empty: write a name, or leave it out")
+    return word
+
+
 def _quoted(word: str) -> str:
     import shlex
 
@@ -232,10 +270,18 @@ def _explained(error: Exception) -> tuple[str, int] | None:
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
         return "the disk is full: free some space; the same command goes on, nothing finished is lost", 1
     if isinstance(error, OSError) and number in _FORBIDDEN:
-        return f"cannot write {error.filename}: name another folder with --output", 2
+        return _forbidden(error), 2
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory: use a smaller --batch-size, a smaller --model or fewer rows", 1
     return None
+
+
+def _forbidden(error: OSError) -> str:
+    path, reason = error.filename, error.strerror
+    for place, needed in ((Path(path or ".").parent, os.X_OK), (Path(path or "."), os.R_OK)):
+        if isinstance(error, PermissionError) and os.path.lexists(place) and not os.access(place, needed):
+            return f"cannot read {place} ({reason}): ask for permission to read it"
+    return f"cannot write {path or 'a file'} ({reason}): name another folder with --output"
 
 
 def _fail(message: str, code: int) -> int:

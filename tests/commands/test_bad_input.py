@@ -110,8 +110,8 @@ def test_a_missing_file(call: Call, tree: Tree, patients: pd.DataFrame, name: st
         ((*ROLES, "--drop", "agee"), ["unknown column 'agee'", "'age'"]),
         ((*ROLES, "--holdout-environment", "nord"), ["'nord'", "'north'"]),
         ((*ROLES, "--holdout-environment", "north", "--holdout-environment", "south"), ["hold out fewer environments"]),
-        (("--label", "died"), ["--environment"]),
-        (("--environment", "ward"), ["--label"]),
+        (("--label", "died"), ["--environment COLUMN", "patients.csv has age, dose, ward, sex, died"]),
+        (("--environment", "ward"), ["--label COLUMN"]),
         (("--label", "died", "--environment", "died"), ["--label", "--environment"]),
         ((*ROLES, "--split", "sex", "--holdout-environment", "north"), ["--split and --holdout-environment"]),
         ((*ROLES, "--split", "sex"), ["unknown value of the split column 'f'"]),
@@ -121,9 +121,14 @@ def test_a_missing_file(call: Call, tree: Tree, patients: pd.DataFrame, name: st
         ((*ROLES, "--kind", "ranking"), ["--kind", "ranking"]),
         ((*ROLES, "--min-environment-rows", "0"), ["--min-environment-rows"]),
         ((*ROLES, "--min-environment-rows", "-3"), ["--min-environment-rows"]),
-        ((*ROLES, "--min-environment-rows", "1000"), ["fewer than 1000 rows"]),
+        ((*ROLES, "--min-environment-rows", "1000"), ["fewer than 1,000 rows"]),
         ((*ROLES, "--drop", "age", "--drop", "dose", "--drop", "sex"), ["feature"]),
-        ((*ROLES, "--method", "group-dro:groups=label*sx"), ["'sx'"]),
+        ((*ROLES, "--drop", "died"), ["column 'died' is both --label and --drop"]),
+        ((*ROLES, "--drop", "ward"), ["column 'ward' is both --environment and --drop"]),
+        ((*ROLES, "--method", "group-dro:groups=label*sx"), ["'sx'", "'sex'", "--group COLUMN"]),
+        ((*ROLES, "--method", "group-dro:groups=label*sex"), ["'sex' is no group yet: add --group sex"]),
+        ((*ROLES, "--method", "erm+dfr:groups=ward"), ["'ward' is called environment", "write environment"]),
+        ((*ROLES, "--method", "balanced:groups=died*ward"), ["'died' is called label", "write label"]),
     ],
     ids=" ".join,
 )
@@ -185,7 +190,12 @@ def test_values_that_cannot_be_learnt_from(
     ("words", "texts"),
     [
         ((), ["TASK|FILE", "run --help"]),
-        (("",), []),
+        (("",), ["TASK|FILE", "empty"]),
+        (("colored-digits", "--output", ""), ["--output", "empty"]),
+        (("x.csv", "--label", ""), ["--label", "empty"]),
+        (("./data/x.csv",), ["data/x.csv cannot be found"]),
+        (("../x.parquet", *ROLES), ["'x.parquet'"]),
+        (("./patients", *ROLES), ["file in ./ 'patients'"]),
         (("colored-digit",), ["unknown task 'colored-digit'", "'colored-digits'"]),
         (("colored-digits", "extra"), ["extra"]),
         (("colored-digits:strengt=[1]",), ["'strengt'", "'strengths'"]),
@@ -274,9 +284,12 @@ def test_mistakes_on_the_command_line(call: Call, tree: Tree, words: tuple[str, 
         (("list", "methds"), ["unknown family 'methds'", "'methods'"]),
         (("show",), ["NAME|CELL"]),
         (("show", "and-msk"), ["unknown plug-in or cell 'and-msk'", "'and-mask'"]),
-        (("show", ""), []),
+        (("show", ""), ["NAME|CELL", "empty"]),
+        (("show", "erm", "--output", ""), ["--output", "empty"]),
+        (("list", "--output", ""), ["--output", "empty"]),
+        (("report", ""), ["FOLDER", "empty"]),
         (("report",), ["FOLDER"]),
-        (("report", "nowhere"), ["nowhere is not the folder of a run"]),
+        (("report", "nowhere"), ["nowhere is not the folder of a run", "name one that holdfast run printed"]),
         (("reproduce",), ["ilc/linreg", "--all"]),
         (("reproduce", "ilc/linrg"), ["unknown reproduction 'ilc/linrg'", "'ilc/linreg'"]),
         (("reproduce", "ilc/linreg", "--all"), ["--all"]),
@@ -284,6 +297,7 @@ def test_mistakes_on_the_command_line(call: Call, tree: Tree, words: tuple[str, 
         (("sweep", "colored-digits", "--trials", "0"), ["--trials is 0"]),
         (("sweep", "colored-digits", "--trials", "1000000000000"), ["--trials", "at most"]),
         (("sweep", "colored-digits", "--select", "last"), ["--select validation"]),
+        (("sweep", "colored-digits", "--select", "last", "--dry-run"), ["--select validation"]),
     ],
     ids=" ".join,
 )
@@ -303,7 +317,7 @@ def test_a_damaged_cell_is_named_with_the_mend(run: Call) -> None:
         assert_refused(called, f"{cell} is damaged (ledger.json): remove it and run again")
 
 
-@pytest.mark.parametrize("verb", [("list", "cells"), ("show",), ("report",)])
+@pytest.mark.parametrize("verb", [("show",), ("report",)])
 def test_other_verbs_refuse_a_damaged_cell_too(run: Call, call: Call, verb: tuple[str, ...]) -> None:
     folder = Path(run("--json").json["report"]).parent
     (cell,) = Path("runs/cells").iterdir()
@@ -312,10 +326,40 @@ def test_other_verbs_refuse_a_damaged_cell_too(run: Call, call: Call, verb: tupl
     assert_refused(call(*verb, *what), str(cell), "damaged", "run again")
 
 
-def test_a_stray_folder_among_the_cells_is_named(run: Call, call: Call) -> None:
+@pytest.mark.filterwarnings("always")
+def test_the_list_of_cells_names_what_is_none_and_lists_the_others(run: Call, call: Call) -> None:
+    run(method="erm,irm")
+    damaged, whole = sorted(Path("runs/cells").iterdir())
+    (damaged / "provenance.json").write_text("{")
+    Path("runs/cells/notes").mkdir()
+    called = call("list", "cells")
+    assert called.code == 0
+    assert called.err.splitlines() == [
+        f"holdfast: warning: left out: cell {damaged} is damaged (provenance.json): remove it and run again",
+        "holdfast: warning: left out: runs/cells/notes is no cell: move it elsewhere",
+    ]
+    assert whole.name in called.out
+    assert damaged.name not in called.out
+    assert [cell["cell"] for cell in call("list", "cells", "--json").json["cells"]] == [whole.name]
+
+
+def test_a_stray_folder_among_the_cells_is_in_nobodys_way(run: Call) -> None:
     Path("runs/cells/notes").mkdir(parents=True)
-    assert_refused(call("list", "cells"), "runs/cells/notes")
     assert run().code == 0
+
+
+def test_the_list_of_cells_of_a_folder_that_cannot_be_written(
+    run: Call, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    before = call("list", "cells").out
+
+    def forbidden(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("holdfast.core.files._flush", forbidden)
+    called = call("list", "cells")
+    assert (called.code, called.out, called.err) == (0, before, "")
 
 
 @pytest.mark.parametrize("name", ["1", "null", "true", "a:b", "a=b", "a,b", "ä ö", "[x]", "label", "environment"])
@@ -335,3 +379,32 @@ def test_environments_of_any_name_can_be_held_out(call: Call, patients: pd.DataF
     words = ("--label", "died", "--environment", "ward", "--holdout-environment", value, "--method", "erm")
     folds = {cell["fold"] for cell in call("run", "t.parquet", *words, "--dry-run", "--json").json["cells"]}
     assert folds == {value}
+
+
+@pytest.mark.parametrize(
+    ("died", "words", "texts"),
+    [
+        (lambda f: f["ward"] == "north", (), ["with north held out", "role 'train'", "class 'False'"]),
+        (lambda f: f.index % 15 == 1, ("--method", "erm+dfr"), ["held out", "'holdout'", "class 'False'"]),
+    ],
+    ids=["train", "holdout"],
+)
+def test_rows_of_one_class_are_refused_before_anything_is_trained(
+    call: Call,
+    tree: Tree,
+    patients: pd.DataFrame,
+    died: Callable[[pd.DataFrame], Any],
+    words: tuple[str, ...],
+    texts: list[str],
+) -> None:
+    Path("t.csv").write_bytes(csv(patients.assign(died=died)))
+    before = tree()
+    assert_refused(call("run", "t.csv", *ROLES, *words), *texts, "nothing to learn")
+    assert tree() == before
+
+
+def test_a_holdout_of_one_class_is_no_matter_to_methods_that_do_not_look_at_it(
+    call: Call, patients: pd.DataFrame
+) -> None:
+    Path("t.csv").write_bytes(csv(patients.assign(died=lambda f: f.index % 15 == 1)))
+    assert call("run", "t.csv", *ROLES, "--method", "erm", "--dry-run").code == 0

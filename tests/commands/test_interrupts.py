@@ -57,8 +57,9 @@ def test_a_run_stopped_by_a_signal_goes_on_and_ends_bit_for_bit_the_same(
     assert done.stdout == ""
     if number == signal.SIGINT:
         assert done.stderr == "holdfast: stopped; the same command goes on from here\n"
-    (left,) = Path("stopped/cells").iterdir()
-    assert left.name.startswith(".partial-")
+    left = [path.name for path in Path("stopped/cells").iterdir() if not path.name.startswith(".lock-")]
+    assert len(left) == 1
+    assert left[0].startswith(".partial-")
     updates = counted_updates(monkeypatch)
     assert call(*words, "--output", "stopped").code == 0
     assert updates[0] == at, "the first cell goes on where it was stopped"
@@ -199,3 +200,35 @@ def test_a_bug_stays_a_traceback(call: Call, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_Loop, "_update", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         call(*WORDS, "--steps", "2")
+
+
+# The user of the tests may be root, who may read everything: without these capabilities root is like everyone.
+AS_A_USER = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "line"),
+    [
+        ("cells", ["list", "cells"], "cannot read runs/cells (Permission denied)"),
+        ("cells/KEY", ["show", "KEY"], "cannot read runs/cells/KEY (Permission denied)"),
+        ("cells/KEY/ledger.json", ["show", "KEY"], "cannot read runs/cells/KEY/ledger.json (permission denied)"),
+        ("cells/KEY/ledger.json", [*WORDS, "--steps", "2"], "KEY/ledger.json (permission denied)"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_may_not_be_read_is_not_called_damaged(call: Call, closed: str, words: list[str], line: str) -> None:
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root may read everything")
+    assert call(*WORDS, "--steps", "2").code == 0
+    key = sorted(path.name for path in Path("runs/cells").iterdir())[0]
+    path = Path("runs", closed.replace("KEY", key))
+    mode = path.stat().st_mode
+    path.chmod(0)
+    command = [sys.executable, "-m", "holdfast", *(word.replace("KEY", key) for word in words)]
+    prefix = AS_A_USER if os.geteuid() == 0 else ()
+    done = subprocess.run([*prefix, *command], capture_output=True, text=True, timeout=100, check=False)
+    path.chmod(mode)
+    assert done.returncode == 2, done.stderr
+    assert line.replace("KEY", key) in done.stderr
+    assert done.stderr.endswith(": ask for permission to read it\n")
+    assert done.stderr.count("\n") == 1

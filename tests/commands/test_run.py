@@ -128,15 +128,34 @@ def test_a_table_file_becomes_a_report_with_its_baselines(call: Call, patients: 
 def test_a_sweep_tries_the_default_first_and_says_how_many(call: Call) -> None:
     words = ["--method", "erm", "--steps", 2, "--seeds", 1, "--evaluate", "performance", "--trials", 3]
     task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
-    plan = strict(call("sweep", task, *words, "--dry-run", "--json").out)["cells"]
+    content = strict(call("sweep", task, *words, "--dry-run", "--json").out)
+    plan, final = content["cells"], content["final"]
+    assert final == [], "the first seed of the best setting was trained by the search"
     assert plan[0]["method"] == "erm"
     assert len({cell["cell"] for cell in plan}) == 3
     assert not Path("runs").exists()
     content = strict(call("sweep", task, *words, "--json").out)
     assert list(content["trials"].values()) == [3]
+    (searched,) = content["sweep"]
+    scores = {trial["setting"]: trial["score"] for trial in searched["trials"]}
+    assert list(scores) == [cell["method"] for cell in plan]
+    assert searched["method"] == "erm"
+    assert searched["best"] == max(scores, key=lambda setting: scores[setting])
     called = call("sweep", task, *words)
     assert re.search(r"best of 3 trials: erm\S* \([\d.]+\)", called.out)
     assert {cell["cell"] for cell in plan} <= {path.name for path in Path("runs/cells").iterdir()}
+
+
+def test_a_dry_sweep_shows_what_runs_after_the_search(call: Call) -> None:
+    task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
+    words = ["sweep", task, "--method", "erm,irm", "--steps", 2, "--seeds", 3, "--trials", 2, "--dry-run"]
+    final = strict(call(*words, "--json").out)["final"]
+    assert [(cell["method"], cell["seed"]) for cell in final] == [("erm", 1), ("erm", 2), ("irm", 1), ("irm", 2)]
+    lines = call(*words).out.splitlines()
+    assert "4 cells, 4 to do" in lines
+    assert "then  seed 2  the best of irm" in lines
+    assert lines[-1] == "4 cells after the search"
+    assert not Path("runs").exists()
 
 
 def test_a_failed_trial_is_a_warning_in_one_line(call: Call) -> None:
@@ -144,7 +163,9 @@ def test_a_failed_trial_is_a_warning_in_one_line(call: Call) -> None:
     task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
     called = call("sweep", task, "--method", "erm:optimizer.lr=.inf", *words)
     assert called.code == 0
-    assert called.err.startswith("holdfast: warning: trial erm:optimizer.lr=.inf failed: the loss is not finite")
+    assert called.err.startswith(
+        "holdfast: warning: trial erm:optimizer.lr=.inf with seed 0 failed: the loss is not finite"
+    )
     assert called.err.count("\n") == 1
     strict(called.out)
 
@@ -185,6 +206,11 @@ def test_list_without_a_family_names_all(call: Call) -> None:
     }
 
 
+def test_list_says_where_cells_are_listed(call: Call) -> None:
+    assert "holdfast list cells" in call("list").out
+    assert "holdfast list cells" not in call("list", "methods").out
+
+
 def test_list_cells(call: Call, run: Call, tree: Tree) -> None:
     assert call("list", "cells").out == "no finished cells in runs\n"
     assert strict(call("list", "cells", "--json").out) == {"cells": []}
@@ -208,6 +234,23 @@ def test_show_tells_the_range_and_the_search_space(call: Call) -> None:
     (threshold, *_) = strict(call("show", "and-mask", "--json").out)["options"]
     assert (threshold["name"], threshold["default"], threshold["range"]) == ("threshold", 1.0, "[0, 1]")
     assert threshold["search"].startswith("Uniform")
+
+
+def test_show_writes_options_as_they_are_typed(call: Call) -> None:
+    lines = call("show", "erm").out.splitlines()
+    assert "  optimizer=Adam  (Adam or AdamW or SGD)" in lines
+    assert any(line.startswith("  optimizer.lr=0.001  (a number, in [0, inf], searched over ") for line in lines)
+    assert "  optimizer.momentum=0.0  (a number, in [0, 1], only with optimizer=SGD)" in lines
+    lines = call("show", "table").out.splitlines()
+    assert "  path=VALUE  (text, required)" in lines
+    assert "  unit=null  (text or null)" in lines
+    assert "  group_features=false  (true or false)" in lines
+
+
+def test_show_as_json_tells_required_options_from_those_without_a_value(call: Call) -> None:
+    options = {option["name"]: option for option in strict(call("show", "table", "--json").out)["options"]}
+    assert (options["path"]["required"], options["path"]["default"]) == (True, None)
+    assert (options["unit"]["required"], options["unit"]["default"]) == (False, None)
 
 
 def test_show_a_cell_by_the_beginning_of_its_hash(call: Call, run: Call) -> None:

@@ -22,9 +22,11 @@ from holdfast.core.options import (
     describe,
     format_reference,
     instantiate,
+    option_table,
     options_of,
     parse_alternatives,
     parse_reference,
+    text_of,
 )
 from holdfast.training.optimizers import SGD, Adam, AdamW, Optimizer
 
@@ -255,3 +257,19 @@ def test_a_log_uniform_space_is_uniform_in_the_logarithm() -> None:
     logs = np.log10([LogUniform(1e-4, 1.0).sample(rng) for _ in range(4000)])
     quarters = np.histogram(logs, bins=[-4, -3, -2, -1, 0])[0]
     assert (np.abs(quarters - 1000) < 130).all()
+
+
+def test_the_table_of_options_written_out_names_the_defaults() -> None:
+    usual = {entry["name"]: text_of(entry["default"]) for entry in option_table(Example) if not entry["only"]}
+    assert instantiate(Example, usual, what="it") == Example()
+    assert usual["optimizer.weight_decay"] == "0.001"
+
+
+def test_the_table_of_options_names_what_must_be_given_and_what_only_another_class_has() -> None:
+    assert [(entry["name"], entry["required"]) for entry in option_table(Demanding)] == [
+        ("path", True),
+        ("size", False),
+    ]
+    assert {entry["name"]: entry["only"] for entry in option_table(Example) if entry["only"]} == {
+        "optimizer.momentum": "optimizer=SGD"
+    }

@@ -229,7 +229,11 @@ def test_columns_of_other_names_are_not_joined() -> None:
     ("needs", "message"),
     [
         (Needs(kinds=("regression",)), "method 'm' is for regression: this task is classification"),
-        (Needs(roles=("train", "pool")), "method 'm' needs rows in role 'pool': this task has none"),
+        (
+            Needs(roles=("train", "pool")),
+            "method 'm' needs rows in role 'pool': this task has none; "
+            "leave it out, or mark rows as pool in a column that --split names",
+        ),
         (Needs(columns=("colour",)), "unknown column 'colour': did you mean 'color'?"),
     ],
 )

@@ -211,3 +211,9 @@ def test_any_change_of_the_data_changes_the_fingerprint() -> None:
     twins = [(i, j) for (i, one), (j, two) in itertools.combinations(enumerate(fingerprints), 2) if one == two]
     assert not twins
     assert tasks[0].fingerprint() == TaskData("classification", (splits[0],), MLP(), classes=("a", "b")).fingerprint()
+
+
+def test_a_case_names_method_seed_and_fold() -> None:
+    spec = dataclasses.replace(SPEC, chain=chains_of("erm+dfr")[0], seed=3, fold="")
+    assert spec.case == "erm+dfr with seed 3"
+    assert dataclasses.replace(spec, fold="north").case == "erm+dfr with seed 3 and north held out"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ import pytest
 
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
+from holdfast.core.files import write_tree
 from holdfast.core.registry import create
 from holdfast.experiments.cells import finish_cell, load_module
 from holdfast.experiments.evaluate import evaluate_cell, read_result
@@ -22,7 +28,15 @@ from holdfast.experiments.grid import Grid
 from holdfast.experiments.store import Cell, CellFiles, CellStore
 
 MakeGrid = Callable[..., Grid]
-NAMES = ["checkpoints", "ledger.json", "log.jsonl", "model.safetensors", "provenance.json", "records.parquet"]
+NAMES = [
+    "checkpoints",
+    "checksums.json",
+    "ledger.json",
+    "log.jsonl",
+    "model.safetensors",
+    "provenance.json",
+    "records.parquet",
+]
 
 
 class Killed(BaseException):
@@ -116,6 +130,55 @@ def test_two_processes_that_finish_the_same_cell_leave_one(store: CellStore, mak
     assert content(cell, "*") == before
 
 
+# Finishes the cells of a grid as another process does, slowly; prints how many it trained itself.
+OTHER = """
+import sys, time
+from holdfast import cli
+from holdfast.training.trainer import _Loop
+
+update, trained = _Loop._update, []
+
+def slowly(loop):
+    time.sleep(0.05)
+    trained.append(loop.done)
+    update(loop)
+
+_Loop._update = slowly
+code = cli.main(sys.argv[1:])
+print(len(trained))
+sys.exit(code)
+"""
+
+
+def test_two_processes_at_the_same_time_train_every_cell_once(tmp_path: Path) -> None:
+    words = ["run", "linreg-patchwork", "--method", "erm,irm", "--seeds", "2", "--steps", "8", "--select", "last"]
+    command = [sys.executable, "-c", OTHER, *words, "--evaluate", "performance", "--output", str(tmp_path / "runs")]
+    pair = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        for _ in range(2)
+    ]
+    ended = [process.communicate(timeout=120) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], ended
+    assert sum(int(out.splitlines()[-1]) for out, _ in ended) == 4 * 8
+    assert all("another process works on cell" in line for _, err in ended for line in err.splitlines())
+    names = {path.name for path in (tmp_path / "runs" / "cells").iterdir()}
+    assert len(names) == 4
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_who_finds_a_cell_locked_says_so_and_waits(store: CellStore, make_grid: MakeGrid) -> None:
+    ((fold, spec),) = make_grid().specs()
+    store.root.mkdir()
+    locked = (store.root / f".lock-{spec.key}").open("w")
+    fcntl.flock(locked, fcntl.LOCK_EX)
+    timer = threading.Timer(0.5, locked.close)
+    timer.start()
+    with pytest.warns(UserWarning, match=f"another process works on cell {spec.key} \\(erm\\): waiting for it"):
+        cell = finish_cell(spec, fold.data, store)
+    timer.join()
+    assert [path.name for path in store.root.iterdir()] == [cell.key]
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "removed": lambda path: path.unlink(),
     "empty": lambda path: path.write_bytes(b""),
@@ -201,11 +264,26 @@ def test_a_cell_is_found_by_the_beginning_of_its_hash(store: CellStore, make_gri
         store.get("zz")
 
 
+@pytest.mark.parametrize("step", [None, 0, 3])
+def test_weights_changed_by_hand_are_never_used(store: CellStore, make_grid: MakeGrid, step: int | None) -> None:
+    """The file is one that reads well: only its checksum tells."""
+    cell = only_cell(make_grid(), store)
+    cell.weights(step)
+    name = "model.safetensors" if step is None else f"checkpoints/step-{step:08d}.safetensors"
+    weights = {key: tensor + 1 for key, tensor in cell.weights(step).items()}
+    write_tree(cell.folder / name, weights if step is None else {"model": weights})
+    with pytest.raises(UserError, match=rf"^cell {cell.folder} is damaged \({name}\): remove it and run again$"):
+        cell.weights(step)
+
+
 def test_an_estimator_of_foreign_types_is_not_opened(store: CellStore, make_grid: MakeGrid) -> None:
     import skops.io
 
     cell = only_cell(make_grid("logistic"), store)
-    skops.io.dump({"path": Path("x")}, cell.folder / "model.skops")
+    model, checksums = cell.folder / "model.skops", cell.folder / "checksums.json"
+    skops.io.dump({"path": Path("x")}, model)
+    checksum = hashlib.sha256(model.read_bytes()).hexdigest()
+    checksums.write_text(json.dumps({**json.loads(checksums.read_text()), "model.skops": checksum}))
     with pytest.raises(UserError, match="not scikit-learn's"):
         cell.estimator()
 
@@ -214,3 +292,12 @@ def test_a_chain_goes_on_from_no_estimator(store: CellStore, make_grid: MakeGrid
     ((fold, spec),) = make_grid("logistic").specs()
     with pytest.raises(UserError, match="logistic is not a network"):
         load_module(spec, finish_cell(spec, fold.data, store), fold.data)
+
+
+@pytest.mark.parametrize(("methods", "names"), [("erm", {"main", "outside"}), ("logistic", {"outside"})])
+def test_a_ledger_has_the_seconds_of_the_whole_fit(
+    store: CellStore, make_grid: MakeGrid, methods: str, names: set[str]
+) -> None:
+    seconds = only_cell(make_grid(methods), store).read("ledger")["seconds"]
+    assert set(seconds) == names
+    assert all(value > 0 for value in seconds.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,43 @@ def test_a_checkpoint_in_memory_does_not_move_with_the_training(make: Callable[[
         with pytest.raises(Killed):
             fit(make, store, die_at=updates)
     assert everything(fit(make, store)) == everything(fit(make, MemoryStore()))
+
+
+class Slow:
+    """A step that takes a hundredth of a second at least."""
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.step, name)
+
+    def __call__(self, *arguments: Any) -> Any:
+        time.sleep(0.01)
+        return self.step(*arguments)
+
+
+def test_the_seconds_before_a_kill_are_kept() -> None:
+    store, started = MemoryStore(), time.monotonic()
+    with pytest.raises(Killed):
+        fit(lambda: Slow(GradientStep()), store, die_at=10)
+    _, ledger = fit(lambda: Slow(GradientStep()), store)
+    assert STEPS * 0.01 <= ledger.seconds["main"] <= time.monotonic() - started
+
+
+def test_seconds_outside_of_stages_are_counted_once() -> None:
+    trainer = Trainer(budget=Budget(4), batch_size=12)
+    view = training_view(TASK, Needs(), Ledger())
+    started = time.monotonic()
+    with trainer.timed():
+        time.sleep(0.1)
+        for stage in ("one", "two"):
+            trainer.fit(models(GradientStep()), view, Slow(GradientStep()), stage=stage)
+    passed, seconds = time.monotonic() - started, trainer.ledger.seconds
+    assert list(seconds) == ["one", "two", "outside"]
+    assert seconds["outside"] >= 0.1
+    assert seconds["one"] >= 0.04
+    assert sum(seconds.values()) == pytest.approx(passed, abs=0.01)
 
 
 def test_resuming_is_not_starting_over(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ def main(options: argparse.Namespace) -> int:
         width = max((len(entry["name"]) for entry in entries), default=0)
         for entry in entries:
             print_text(f"  {entry['name']:<{width}}  {entry['summary']}")
+    if wanted is None:
+        print_text("cells: see holdfast list cells, which names what is finished in --output")
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import UserError
+from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
 from holdfast.core.options import Reference, parse_alternatives
@@ -18,6 +18,7 @@ from holdfast.core.registry import create, plugins
 from holdfast.core.task import Model, Task
 from holdfast.experiments.grid import Chain, Fold, Grid, load_folds
 from holdfast.experiments.numerics import Numerics, device_of
+from holdfast.tasks.table import TableFile
 from holdfast.training import Budget, SelectionRule
 
 TABLE_OPTIONS = (
@@ -40,6 +41,7 @@ _MOST = {
     "batch_size": math.inf,
     "min_environment_rows": math.inf,
 }
+_SHOWN_COLUMNS = 12
 TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".parquet", ".pq"}
 
 
@@ -67,8 +69,30 @@ def grid_of(options: argparse.Namespace) -> Grid:
         model=model,
         numerics=Numerics(options.threads, device_of(options.device), options.precision),
     )
+    if isinstance(task, TableFile):
+        check_group_columns(chains, task)
     grid.check()
     return grid
+
+
+def check_group_columns(chains: Sequence[Chain], table: TableFile) -> None:
+    """Refuse columns of a file that methods group by and that have no part, or another name, on the command line.
+
+    Raises:
+        UserError: One line with the option to add, or the name to write.
+    """
+    named = {column: method.name for chain in chains for method in chain for column in method.needs().columns}
+    for column, method in named.items():
+        if column in table.group:
+            continue
+        for role in ("label", "environment"):
+            if column == getattr(table, role):
+                raise UserError(f"groups of {method}: column {column!r} is called {role} there: write {role}")
+        columns = _columns_of(table.path)
+        if column in columns:
+            raise UserError(f"groups of {method}: column {column!r} is no group yet: add --group {column}")
+        near = unknown_name(f"column in the groups of {method}", column, columns)
+        raise UserError(f"{near}; a column becomes a group with --group COLUMN")
 
 
 def usual_rule(folds: Sequence[Fold]) -> SelectionRule:
@@ -87,15 +111,14 @@ def task_of(options: argparse.Namespace) -> Task:
         return create(Task, options.task)
     for name in ("label", "environment"):
         if name not in given:
-            raise UserError(f"a table file needs --{name} COLUMN")
+            columns = _shown(_columns_of(options.task))
+            raise UserError(f"a table file needs --{name} COLUMN: {options.task} has {columns}")
     if "split" in given and "holdout_environment" in given:
         raise UserError("--split and --holdout-environment contradict each other: give one of them")
     if "holdout_environment" in given:
         given["holdout_environment"] = "|".join(name.replace("|", r"\|") for name in given["holdout_environment"])
     lists: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in given.items()}
     needed = {name: lists.pop(name) for name in ("label", "environment")}
-    from holdfast.tasks.table import TableFile
-
     table = create(TableFile, Reference("table"), path=options.task, **needed)
     return dataclasses.replace(table, **lists)  # as typed: here a column called null is no missing value
 
@@ -126,9 +149,21 @@ def evaluations_of(text: str | None) -> tuple[Evaluation, ...]:
 
 
 def _is_file(text: str) -> bool:
+    """Whether a path is meant: one with a table's suffix, with a slash in its name, or one that is there."""
     path = Path(text)
     there = os.path.exists(path)  # noqa: PTH110  # unlike Path.exists, False for what is too long for a path
-    return path.suffix.lower() in TABLE_SUFFIXES or (there and text not in plugins("task"))
+    slash = "/" in text.partition(":")[0]
+    return path.suffix.lower() in TABLE_SUFFIXES or slash or (there and text not in plugins("task"))
+
+
+def _columns_of(path: str) -> list[str]:
+    from holdfast.tables import read_table
+
+    return list(map(str, read_table(path).columns))
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN_COLUMNS]) + (", …" if len(names) > _SHOWN_COLUMNS else "")
 
 
 def _check_numbers(options: argparse.Namespace) -> None:

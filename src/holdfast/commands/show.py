@@ -9,8 +9,9 @@ from typing import Any
 
 from holdfast.commands.output import print_json, print_text
 from holdfast.core.errors import unknown_name
-from holdfast.core.options import options_of
+from holdfast.core.options import option_table, text_of
 from holdfast.core.registry import PACKAGES, Plugin, plugins
+from holdfast.core.words import count
 
 
 def main(options: argparse.Namespace) -> int:
@@ -32,29 +33,33 @@ def first_sentence(cls: type) -> str:
 
 
 def _plugin(cls: type[Plugin]) -> dict[str, Any]:
-    options = [
-        {
-            "name": option.name,
-            "type": option.type_name,
-            "default": option.default if isinstance(option.default, (int, float, str, bool)) else str(option.default),
-            "range": str(option.range) if option.range else None,
-            "search": str(option.space) if option.space else None,
-        }
-        for option in options_of(cls).values()
-    ]
     about = inspect.getdoc(cls) or ""
-    return {"family": cls.family, "name": cls.name, "version": cls.version, "about": about, "options": options}
+    return {
+        "family": cls.family,
+        "name": cls.name,
+        "version": cls.version,
+        "about": about,
+        "options": option_table(cls),
+    }
 
 
 def _as_text(entry: dict[str, Any]) -> str:
     lines = [f"{entry['family']} {entry['name']} (version {entry['version']})", "", entry["about"]]
     if entry["options"]:
         lines += ["", "options:"]
-    for option in entry["options"]:
-        limits = f", in {option['range']}" if option["range"] else ""
-        search = f", searched over {option['search']}" if option["search"] else ""
-        lines.append(f"  {option['name']}={option['default']}  ({option['type']}{limits}{search})")
-    return "\n".join(lines)
+    return "\n".join(lines + [_option_line(option) for option in entry["options"]])
+
+
+def _option_line(option: dict[str, Any]) -> str:
+    value = "VALUE" if option["required"] else text_of(option["default"])
+    facts = [
+        option["type"],
+        "required" if option["required"] else "",
+        f"in {option['range']}" if option["range"] else "",
+        f"searched over {option['search']}" if option["search"] else "",
+        f"only with {option['only']}" if option["only"] else "",
+    ]
+    return f"  {option['name']}={value}  ({', '.join(filter(None, facts))})"
 
 
 def _cell(options: argparse.Namespace) -> int:
@@ -72,7 +77,8 @@ def _cell(options: argparse.Namespace) -> int:
     provenance, ledger = content["provenance"], content["ledger"]
     print_text(f"{cell.key}  {provenance['method']} on {provenance['task']} {provenance['fold']}".rstrip())
     print_text(f"seed {content['spec']['seed']}, finished {provenance['finished']}")
-    print_text(f"{ledger['steps']} steps, {ledger['gradients']} gradients, {sum(ledger['seconds'].values()):.1f} s")
+    work = f"{count(ledger['steps'], 'step')}, {count(ledger['gradients'], 'gradient')}"
+    print_text(f"{work}, {sum(ledger['seconds'].values()):.1f} s")
     print_text(f"labels seen: {', '.join(f'{role} {n}' for role, n in ledger['labels'].items()) or 'none'}")
     print_text(f"folder: {cell.folder}")
     return 0

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from holdfast.commands.output import print_text, progress
+from holdfast.commands.output import print_json, print_text, progress
 from holdfast.commands.request import evaluations_of, grid_of
-from holdfast.commands.run import show_plan, show_result
+from holdfast.commands.run import planned, print_plan, show_result
+from holdfast.core.words import count
+from holdfast.experiments.checks import check_evaluations
 from holdfast.experiments.grid import Grid
 from holdfast.experiments.run import run_grid
-from holdfast.experiments.search import best, sampled, search
+from holdfast.experiments.search import Trial, best, check_searchable, sampled, search
 from holdfast.experiments.store import CellStore
 
 
 def main(options: argparse.Namespace) -> int:
     """Search, run the best, report with the number of trials in every row."""
     grid = grid_of(options)
+    check_searchable(grid.rule)
     evaluations = evaluations_of(options.evaluate)
+    if options.evaluate:
+        check_evaluations(evaluations, grid.folds[0].data.kind)
     root = Path(options.output)
     store = CellStore(root / "cells")
     if options.dry_run:
-        show_plan(_every_trial(grid, options.trials), store, as_json=options.json)
+        _show_plan(grid, options.trials, store, as_json=options.json)
         return 0
     cells = len(grid.chains) * len(grid.folds) * (options.trials + len(grid.seeds))
     with progress(cells, quiet=options.quiet) as tell:
@@ -32,8 +39,38 @@ def main(options: argparse.Namespace) -> int:
         folder = run_grid(chosen, root, evaluations, command=options.command, trials=trials, report_progress=tell)
     if not options.json:
         for tried, label in zip(found, chosen.labels, strict=True):
-            print_text(f"best of {len(tried)} trials: {label} ({best(tried).merit:.4g})")
-    return show_result(folder, as_json=options.json)
+            print_text(f"best of {count(len(tried), 'trial')}: {label} ({best(tried).merit:.4g})")
+    return show_result(folder, as_json=options.json, more={"sweep": _searched(grid, found)})
+
+
+def _show_plan(grid: Grid, trials: int, store: CellStore, *, as_json: bool) -> None:
+    """The cells of the search, and what will run after it: the first seed of the best setting is one of them."""
+    cells = planned(_every_trial(grid, trials), store)
+    final = [
+        {"fold": fold.name, "method": label, "seed": seed}
+        for fold in grid.folds
+        for label in grid.labels
+        for seed in grid.seeds[1:]
+    ]
+    if as_json:
+        print_json({"cells": cells, "final": final})
+        return
+    print_plan(cells)
+    for cell in final:
+        print_text(f"then  seed {cell['seed']}  the best of {cell['method']}  {cell['fold']}".rstrip())
+    print_text(f"{count(len(final), 'cell')} after the search")
+
+
+def _searched(grid: Grid, found: Sequence[Sequence[Trial]]) -> list[dict[str, Any]]:
+    """Every setting that was tried for each method, with the score that the rule gives it; null where it failed."""
+    return [
+        {
+            "method": label,
+            "best": best(tried).label,
+            "trials": [{"setting": trial.label, "score": trial.merit} for trial in tried],
+        }
+        for label, tried in zip(grid.labels, found, strict=True)
+    ]
 
 
 def _every_trial(grid: Grid, trials: int) -> Grid:

@@ -16,6 +16,13 @@ from torch import Tensor
 from holdfast.core.errors import UserError
 
 
+class Unreadable(UserError):
+    """A file that may be whole, and cannot be looked into."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"cannot read {path} (permission denied): ask for permission to read it")
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, renamed to it when the block ends well and removed when it does not."""
@@ -25,6 +32,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path) if error.filename else None  # the name that a user knows
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -47,10 +57,12 @@ def read_json(path: Path) -> Any:
     """Read JSON.
 
     Raises:
-        UserError: The file is missing or is not JSON.
+        UserError: The file is missing, is not JSON, or may not be read.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError:
+        raise Unreadable(path) from None
     except (OSError, ValueError):
         raise UserError(f"cannot read {path}: it is missing or damaged; remove its folder and run again") from None
 
@@ -72,13 +84,15 @@ def read_tree(path: Path) -> Any:
     """Read what :func:`write_tree` wrote.
 
     Raises:
-        UserError: The file is missing or damaged.
+        UserError: The file is missing, damaged, or may not be read.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             return _unpack(json.loads(file.metadata()["tree"]), file)
+    except PermissionError:
+        raise Unreadable(path) from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         raise UserError(f"cannot read {path}: it is missing or damaged; remove its folder and run again") from None
 

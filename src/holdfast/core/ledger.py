@@ -15,7 +15,8 @@ class Ledger:
         gradients: Per-example gradients taken (rows × backward passes through them).
         forwards: Rows sent through a model in training.
         labels: Labels seen, by role.
-        seconds: Wall-clock seconds in training, by stage.
+        seconds: Wall-clock seconds in training, by stage, and under ``outside`` what a method did outside of stages.
+            Of a training that was stopped and gone on with, all but what had to be done again.
     """
 
     steps: int = 0

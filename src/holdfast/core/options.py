@@ -116,6 +116,15 @@ def options_of(cls: type) -> dict[str, Option]:
     return {field.name: _option(field, hints[field.name]) for field in dataclasses.fields(cls) if field.init}
 
 
+def option_table(cls: type) -> list[dict[str, Any]]:
+    """What a user may write after the name of a plug-in, as plain JSON: one entry for each option.
+
+    Options of an option stand below it under dotted names: those of its default, and those that only another of its
+    classes has, which ``only`` then names.
+    """
+    return _entries(cls, _defaults(cls), "")
+
+
 def parse_reference(text: str) -> Reference:
     """Parse ``NAME[:KEY=VALUE]…``; dashes in keys become underscores.
 
@@ -192,7 +201,38 @@ def changed_options(instance: Any) -> dict[str, Any]:
 
 def format_reference(name: str, instance: Any) -> str:
     """The shortest text that names this plug-in: its name and the options that differ from the defaults."""
-    return ":".join([name, *(f"{key}={_text(value)}" for key, value in changed_options(instance).items())])
+    return ":".join([name, *(f"{key}={text_of(value)}" for key, value in changed_options(instance).items())])
+
+
+def _entries(cls: type, values: Mapping[str, Any], prefix: str) -> list[dict[str, Any]]:
+    entries = []
+    for name, option in options_of(cls).items():
+        value = values[name]
+        entries.append(_entry(option, prefix + name, value))
+        if not dataclasses.is_dataclass(value):
+            continue
+        inside = _entries(type(value), vars(value), f"{prefix}{name}.")
+        known = {entry["name"] for entry in inside}
+        for other in option.classes:
+            only = f"{prefix}{name}={other.__name__}"
+            more = _entries(other, _defaults(other), f"{prefix}{name}.")
+            inside += [{**entry, "only": only} for entry in more if entry["name"] not in known]
+        entries += inside
+    return entries
+
+
+def _entry(option: Option, name: str, value: Any) -> dict[str, Any]:
+    required = value is dataclasses.MISSING
+    nested = dataclasses.is_dataclass(value)
+    return {
+        "name": name,
+        "type": option.type_name,
+        "required": required,
+        "default": None if required else type(value).__name__ if nested else _plain(value),
+        "range": str(option.range) if option.range else None,
+        "search": str(option.space) if option.space else None,
+        "only": None,
+    }
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
@@ -249,9 +289,9 @@ def _typed(option: Option, value: Any, what: str, prefix: str) -> Any:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--value", type=option.type)
     try:
-        return parser.parse_args([f"--value={_text(value)}"]).value
+        return parser.parse_args([f"--value={text_of(value)}"]).value
     except (jsonargparse.ArgumentError, SystemExit, TypeError, ValueError):
-        raise UserError(f"{what}: {prefix}{option.name}={_text(value)} is not {option.type_name}") from None
+        raise UserError(f"{what}: {prefix}{option.name}={text_of(value)} is not {option.type_name}") from None
 
 
 def _defaults(cls: type) -> dict[str, Any]:
@@ -301,7 +341,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value as it is written on the command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -311,7 +311,8 @@ def check_needs(task: TaskData, needs: Needs, *, what: str = "method") -> None:
         if role == "test":
             raise HiddenFromMethod(f"{what} asks for test rows: no method sees them")
         if not task.with_role(role):
-            raise UserError(f"{what} needs rows in role {role!r}: this task has none")
+            mend = f"leave it out, or mark rows as {role} in a column that --split names"
+            raise UserError(f"{what} needs rows in role {role!r}: this task has none; {mend}")
     train = task.with_role("train")[0].data
     for column in needs.columns:
         if column != "label":

@@ -49,8 +49,8 @@ def finish_cell(spec: CellSpec, data: TaskData, store: CellStore, report_progres
     if spec.prefix is not None:
         prefix = finish_cell(spec.prefix, data, store, report_progress)
         base, ledger = load_module(spec.prefix, prefix, data), Ledger(**prefix.read("ledger"))
-    with limited(spec.numerics):
-        return _make(spec, data, store, base, ledger, report_progress)
+    with store.lock(spec), limited(spec.numerics):
+        return store.find(spec) or _make(spec, data, store, base, ledger, report_progress)
 
 
 def load_module(spec: CellSpec, cell: Cell, data: TaskData) -> nn.Module:
@@ -130,7 +130,7 @@ def _train_phase(
     """Let the last method of the chain train or repair in one phase; its finished stages are not run again."""
     method, trainer = spec.chain[-1], _trainer(spec, _stages(folder, phase), report_progress)
     view = _view(method, data, spec, trainer.ledger, phase)
-    with trainer.randomness(f"phase {phase}"):
+    with trainer.timed(), trainer.randomness(f"phase {phase}"):
         return method.fit(view, trainer, model), trainer
 
 

@@ -30,6 +30,30 @@ def check_chain(chain: Sequence[Method], data: TaskData) -> None:
         check_needs(data, needs, what=f"method {method.name!r}")
 
 
+def check_classes(chain: Sequence[Method], data: TaskData, fold: str = "") -> None:
+    """Refuse rows of one class only where a method would learn from them.
+
+    Args:
+        chain: The methods.
+        data: The loaded task.
+        fold: What it holds out, for the message.
+
+    Raises:
+        UserError: One line that names the role and the class.
+    """
+    if data.kind != "classification":
+        return
+    for role in dict.fromkeys(role for method in chain for role in method.needs().roles):
+        labelled = [split.data for split in data.with_role(role) if split.data.y is not None]
+        found = sorted({int(label) for rows in labelled for label in rows.labels.tolist()})
+        if len(found) == 1:
+            where = f"with {fold} held out, " if fold else ""
+            raise UserError(
+                f"{where}all rows in role {role!r} are of class {data.classes[found[0]]!r}: there is nothing to learn; "
+                "hold out other environments or take more rows"
+            )
+
+
 def check_rule(rule: SelectionRule, data: TaskData) -> None:
     """Refuse a rule that has no rows, or no groups, to look at.
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from holdfast.core.words import count
 from holdfast.statistics.comparisons import MIN_SEEDS
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _worst(summary: Summary) -> Iterator[str]:
 def _valued(summary: Summary, part: PartScore) -> str:
     write, estimate = summary.format, part.estimate
     interval = write.interval(estimate.low, estimate.high)
-    return f"{write.with_unit(estimate.value)} {interval} on {estimate.n_rows} rows".replace("  ", " ")
+    return f"{write.with_unit(estimate.value)} {interval} on {count(estimate.n_rows, 'row')}".replace("  ", " ")
 
 
 def _incomplete(summary: Summary) -> Iterator[str]:

@@ -10,10 +10,10 @@ from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
 from holdfast.core.task import Model, Task, TaskData
 from holdfast.experiments.cells import finish_cell
-from holdfast.experiments.checks import check_chain, check_model, check_rule
+from holdfast.experiments.checks import check_chain, check_classes, check_model, check_rule
 from holdfast.experiments.evaluate import Evaluated, evaluate_cell
 from holdfast.experiments.numerics import Numerics
-from holdfast.experiments.spec import CellSpec
+from holdfast.experiments.spec import CellSpec, label_of
 from holdfast.experiments.store import CellStore
 from holdfast.training import Budget, SelectionRule
 
@@ -65,7 +65,7 @@ class Grid:
     @property
     def labels(self) -> tuple[str, ...]:
         """The chains as typed."""
-        return tuple("+".join(method.reference for method in chain) for chain in self.chains)
+        return tuple(map(label_of, self.chains))
 
     def specs(self) -> Iterator[tuple[Fold, CellSpec]]:
         """Every cell, fold by fold, method by method, seed by seed."""
@@ -86,6 +86,7 @@ class Grid:
             check_rule(self.rule, fold.data)
             for chain in self.chains:
                 check_chain(chain, fold.data)
+                check_classes(chain, fold.data, fold.name)
 
     def _model(self, fold: Fold) -> Model:
         own = fold.data.model
@@ -149,7 +150,7 @@ def run_inline(
         except UserError:
             raise
         except HoldfastError as error:
-            failures.append(f"{spec.label} with seed {spec.seed} failed: {error}")
+            failures.append(f"{spec.case} failed: {error}")
             continue
         tell(spec, "evaluating", 0.0)
         made.append(evaluate_cell(spec, cell, fold.data, evaluations))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from holdfast.core.artifacts import from_json, to_json
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.files import read_json, write_json
+from holdfast.core.words import count
 from holdfast.experiments.evaluate import Evaluated, read_result
 from holdfast.experiments.grid import Fold, Grid, run_inline
 from holdfast.experiments.results import RunResult, TaskSummary
@@ -102,7 +102,7 @@ def read_run(folder: Path) -> RunResult:
         UserError: It is not a run's folder, or a file is missing or damaged.
     """
     if not (folder / "run.json").exists():
-        raise UserError(f"{folder} is not the folder of a run: it has no run.json")
+        raise UserError(f"{folder} is not the folder of a run: it has no run.json; name one that holdfast run printed")
     record = _read_record(folder / "run.json")
     store = CellStore(folder.resolve().parent / "cells")
     return RunResult(
@@ -149,6 +149,7 @@ def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSumm
     environments = len(first.with_role("train")[0].data.environment.present())
     seen = min(environments, MAX_ENVIRONMENTS)
     each = max(1, (batch_size or first.batch_size) // seen)
+    rows, of_all = count(each, "row"), count(environments, "training environment")
     return TaskSummary(
         reference=folds[0].task.title,
         kind=first.kind,
@@ -157,7 +158,7 @@ def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSumm
         shortcut=first.shortcut,
         notes=notes,
         pictures=first.pictures,
-        per_step=f"{seen} of {environments} training environments, {each} rows of each, unless a method says otherwise",
+        per_step=f"{seen} of {of_all}, {rows} of each, unless a method says otherwise",
     )
 
 
@@ -165,7 +166,7 @@ def _warnings(grid: Grid) -> tuple[str, ...]:
     """What a reader should know before believing a number."""
     warnings = []
     if len(grid.seeds) < 5:
-        warnings.append(f"{len(grid.seeds)} seeds: no method is called better than another under five")
+        warnings.append(f"{count(len(grid.seeds), 'seed')}: no method is called better than another under five")
     if grid.rule.oracle:
         warnings.append(
             f"checkpoints were selected by {grid.rule.name}, which looks at test rows: upper bounds, no results"
@@ -177,8 +178,8 @@ def _warnings(grid: Grid) -> tuple[str, ...]:
             for split in fold.data.with_role("test")
             for count in split.data.environment.counts()
         ),
-        default=math.inf,
+        default=30,
     )
     if smallest < 30:
-        warnings.append(f"a test environment has only {smallest} rows: its numbers are rough")
+        warnings.append(f"a test environment has only {count(smallest, 'row')}: its numbers are rough")
     return tuple(warnings)

@@ -15,7 +15,7 @@ from holdfast.core.options import options_of
 from holdfast.core.seeds import numpy_rng
 from holdfast.experiments.cells import FINAL, finish_cell
 from holdfast.experiments.grid import Chain, Grid
-from holdfast.experiments.spec import CellSpec
+from holdfast.experiments.spec import CellSpec, label_of
 from holdfast.experiments.store import CellStore
 from holdfast.training import SelectionRule
 from holdfast.training.records import Record
@@ -29,6 +29,11 @@ class Trial:
 
     chain: Chain
     merit: float | None
+
+    @property
+    def label(self) -> str:
+        """The setting as typed."""
+        return label_of(self.chain)
 
 
 def sampled(chain: Chain, trial: int, seed: int = 0) -> Chain:
@@ -50,8 +55,7 @@ def search(grid: Grid, trials: int, store: CellStore, report_progress: Progress 
         store: Where cells are.
         report_progress: Called with the cell, the stage and the part of it that is done.
     """
-    if grid.rule.role is None:
-        raise UserError(f"a search cannot choose by rule {grid.rule.name!r}: use --select validation")
+    check_searchable(grid.rule)
     grid.check()
     tell = report_progress or (lambda spec, stage, part: None)
     found = []
@@ -59,6 +63,16 @@ def search(grid: Grid, trials: int, store: CellStore, report_progress: Progress 
         settings = list(dict.fromkeys(sampled(chain, trial) for trial in range(trials)))
         found.append([Trial(setting, _merit(grid, setting, store, tell)) for setting in settings])
     return found
+
+
+def check_searchable(rule: SelectionRule) -> None:
+    """Refuse a rule that says nothing of how good a setting is.
+
+    Raises:
+        UserError: It looks at no rows.
+    """
+    if rule.role is None:
+        raise UserError(f"a search cannot choose by rule {rule.name!r}: use --select validation")
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -69,7 +83,9 @@ def best(trials: Sequence[Trial]) -> Trial:
     """
     done = [trial for trial in trials if trial.merit is not None]
     if not done:
-        raise HoldfastError(f"all {len(trials)} trials of {trials[0].chain[-1].name} failed: see the warnings")
+        raise HoldfastError(
+            f"every trial of {trials[0].chain[-1].name} failed ({len(trials)} in all): see the warnings"
+        )
     return max(done, key=lambda trial: trial.merit if trial.merit is not None else float("-inf"))
 
 
@@ -81,7 +97,7 @@ def _merit(grid: Grid, chain: Chain, store: CellStore, tell: Progress) -> float 
         try:
             cell = finish_cell(spec, fold.data, store, lambda stage, part, spec=spec: tell(spec, stage, part))  # type: ignore[misc]
         except HoldfastError as error:
-            warnings.warn(f"trial {spec.label} failed: {error}", stacklevel=2)
+            warnings.warn(f"trial {spec.case} failed: {error}", stacklevel=2)
             return None
         merits.append(merit_of(grid.rule, cell.records))
         tell(spec, "done", 1.0)

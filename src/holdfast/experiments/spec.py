@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,12 @@ class CellSpec:
     @property
     def label(self) -> str:
         """The chain as typed: ``erm+dfr``."""
-        return "+".join(method.reference for method in self.chain)
+        return label_of(self.chain)
+
+    @property
+    def case(self) -> str:
+        """Method, seed and fold, as messages name them."""
+        return f"{self.label} with seed {self.seed}" + (f" and {self.fold} held out" if self.fold else "")
 
     @property
     def key(self) -> str:
@@ -68,6 +74,11 @@ class CellSpec:
             "numerics": dataclasses.asdict(self.numerics),
         }
         return content if len(self.chain) == 1 else {**content, "rule": self.rule.describe()}
+
+
+def label_of(chain: Sequence[Method]) -> str:
+    """A chain as typed: ``erm+dfr``."""
+    return "+".join(method.reference for method in chain)
 
 
 def hash_of(content: Any) -> str:

@@ -1,15 +1,18 @@
 """The cell store: finished cells in folders named by their hash, each whole or absent.
 
 A running cell lives in ``.partial-KEY`` beside the finished ones, with the checkpoints that let it resume; when it is
-done the folder is renamed. Evaluations are files inside the cell under their own hash.
+done the folder is renamed. Evaluations are files inside the cell under their own hash. What training left is never
+changed again: every file is read only if its checksum is the one recorded then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,7 @@ import pandas as pd
 from holdfast.core.artifacts import from_json, to_json
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Measurement, Result
-from holdfast.core.files import atomic_path, read_json, read_tree, write_json, write_text, write_tree
+from holdfast.core.files import Unreadable, atomic_path, read_json, read_tree, write_json, write_text, write_tree
 from holdfast.core.ledger import Ledger
 from holdfast.experiments.results import RowScores
 from holdfast.experiments.spec import CellSpec, hash_of
@@ -31,7 +34,8 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "provenance": ("task", "fold", "method", "versions", "machine", "finished"),
     "ledger": tuple(field.name for field in dataclasses.fields(Ledger)),
 }
-_NECESSARY = (*(f"{name}.json" for name in _KEYS), "records.parquet", "log.jsonl")
+_CHECKSUMS = "checksums.json"
+_NECESSARY = (*(f"{name}.json" for name in _KEYS), "records.parquet", "log.jsonl", _CHECKSUMS)
 
 
 @dataclass(frozen=True)
@@ -47,21 +51,21 @@ class Cell:
 
     def read(self, name: str) -> Any:
         """A JSON file of the cell: ``spec``, ``provenance``, ``ledger``."""
-        with self._undamaged(f"{name}.json"):
-            content = read_json(self.folder / f"{name}.json")
+        with self._undamaged(f"{name}.json") as path:
+            content = read_json(path)
             return {**{key: content[key] for key in _KEYS[name]}, **content}
 
     @property
     def records(self) -> tuple[Record, ...]:
         """Scores of every kept checkpoint on every split."""
-        with self._undamaged("records.parquet"):
-            return tuple(Record(**row) for row in _read_rows(self.folder / "records.parquet"))
+        with self._undamaged("records.parquet") as path:
+            return tuple(Record(**row) for row in _read_rows(path))
 
     @property
     def history(self) -> tuple[Mapping[str, Any], ...]:
         """Scalars along the training, stage after stage."""
-        with self._undamaged("log.jsonl"):
-            lines = map(json.loads, (self.folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
+        with self._undamaged("log.jsonl") as path:
+            lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
             return tuple({"step": line["step"], **line} for line in lines)
 
     @property
@@ -71,20 +75,19 @@ class Cell:
 
     def weights(self, step: int | None) -> Any:
         """The state dict kept at a step, or the final one."""
-        with self._undamaged("weights"):
-            if step is None:
-                return read_tree(self.folder / "model.safetensors")
-            return read_tree(self.folder / "checkpoints" / f"step-{step:08d}.safetensors")["model"]
+        name = "model.safetensors" if step is None else f"checkpoints/step-{step:08d}.safetensors"
+        with self._undamaged(name) as path:
+            return read_tree(path) if step is None else read_tree(path)["model"]
 
     def phase_weights(self, phase: int) -> Any:
         """The state dict at the end of a phase that is not the last."""
-        with self._undamaged("weights"):
-            return read_tree(self.folder / "phases" / f"{phase}.safetensors")
+        with self._undamaged(f"phases/{phase}.safetensors") as path:
+            return read_tree(path)
 
     def estimator(self) -> Any:
         """The fitted scikit-learn estimator."""
-        with self._undamaged("model.skops"):
-            return _read_estimator(self.folder / "model.skops")
+        with self._undamaged("model.skops") as path:
+            return _read_estimator(path)
 
     def has_evaluation(self, key: str) -> bool:
         """Whether an evaluation of this hash is finished."""
@@ -135,8 +138,14 @@ class Cell:
     def _scores(self, key: str) -> Path:
         return self.folder / "scores" / f"{key}.safetensors"
 
-    def _undamaged(self, what: str) -> contextlib.AbstractContextManager[None]:
-        return _undamaged(self.folder, f"cell {self.folder} is damaged ({what})")
+    @contextlib.contextmanager
+    def _undamaged(self, name: str) -> Iterator[Path]:
+        """The path of a file that training left, if it is as training left it; a spec's hash is its cell's name."""
+        path = self.folder / name
+        with _undamaged(self.folder, f"cell {self.folder} is damaged ({name})"):
+            if name != "spec.json" and _checksum(path) != read_json(self.folder / _CHECKSUMS)[name]:
+                raise ValueError("another checksum")
+            yield path
 
 
 @dataclass(frozen=True)
@@ -175,10 +184,30 @@ class CellStore:
         missing = [name for name in _NECESSARY if not (cell.folder / name).exists()]
         if not any((cell.folder / name).exists() for name in ("model.safetensors", "model.skops")):
             missing.append("model")
+        if len(missing) > len(_NECESSARY):
+            raise UserError(f"{cell.folder} is no cell: move it elsewhere")
         if missing:
             raise UserError(f"cell {cell.folder} is damaged ({', '.join(missing)} missing): remove it and run again")
         if hash_of(cell.read("spec")) != cell.key:
             raise UserError(f"cell {cell.folder} is damaged (spec.json was changed): remove it and run again")
+
+    @contextlib.contextmanager
+    def lock(self, spec: CellSpec) -> Iterator[None]:
+        """Work on the cell of this spec alone: other processes wait. The lock of a killed process is free."""
+        from filelock import FileLock, Timeout
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        path = self.root / f".lock-{spec.key}"
+        lock = FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            warnings.warn(f"another process works on cell {spec.key} ({spec.label}): waiting for it", stacklevel=3)
+            lock.acquire(poll_interval=0.2)
+        with contextlib.ExitStack() as leaving:
+            leaving.callback(lock.release)
+            leaving.callback(path.unlink, missing_ok=True)  # who waits sees that the file is gone and makes a new one
+            yield
 
     def partial(self, spec: CellSpec) -> Path:
         """Where the cell of this spec is worked on until it is finished."""
@@ -190,6 +219,7 @@ class CellStore:
         """Write the remaining files of a running cell and give it its name."""
         folder = self.partial(spec)
         files.write(folder)
+        write_json(folder / _CHECKSUMS, _checksums(folder))
         write_json(folder / "spec.json", spec.hashed())
         target = self.root / spec.key
         if target.exists():
@@ -203,16 +233,27 @@ class CellStore:
         return (Cell(folder) for folder in folders if folder.is_dir() and not folder.name.startswith("."))
 
     def index(self) -> pd.DataFrame:
-        """One row per finished cell, also written to ``index.parquet``: a cache that may be removed at any time."""
-        rows = [self._index_row(cell) for cell in self]
+        """One row per finished cell, also written to ``index.parquet``: a cache that may be removed at any time.
+
+        A damaged cell, or a folder that is none, is left out with a warning.
+        """
+        rows = [row for cell in self if (row := self._index_row(cell)) is not None]
         frame = pd.DataFrame(rows, columns=["cell", "task", "fold", "method", "seed", "finished"])
         if self.root.exists():
-            with atomic_path(self.root / "index.parquet") as temporary:
+            with contextlib.suppress(OSError), atomic_path(self.root / "index.parquet") as temporary:
                 frame.to_parquet(temporary)
         return frame
 
+    def _index_row(self, cell: Cell) -> list[Any] | None:
+        try:
+            self.check(cell)
+            return self._facts(cell)
+        except UserError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+            return None
+
     @staticmethod
-    def _index_row(cell: Cell) -> list[Any]:
+    def _facts(cell: Cell) -> list[Any]:
         provenance = cell.read("provenance")
         seed = cell.read("spec")["seed"]
         return [cell.key, provenance["task"], provenance["fold"], provenance["method"], seed, provenance["finished"]]
@@ -248,6 +289,17 @@ class CellFiles:
         write_json(folder / "provenance.json", self.provenance)
 
 
+def _checksums(folder: Path) -> dict[str, str]:
+    """Of every file that a finished cell keeps, by its path within the cell."""
+    files = [*folder.glob("*.*"), *folder.glob("checkpoints/*"), *folder.glob("phases/*")]
+    return {path.relative_to(folder).as_posix(): _checksum(path) for path in files if path.is_file()}
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _write_rows(path: Path, rows: Sequence[Any], cls: type) -> None:
     names = [field.name for field in dataclasses.fields(cls)]
     frame = pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
@@ -260,8 +312,10 @@ def _undamaged(path: Path, problem: str = "") -> Iterator[None]:
     """One line for whatever a reader raises over a damaged file: removing ``path`` mends it."""
     try:
         yield
-    except _Foreign:
+    except (_Foreign, Unreadable, MemoryError):
         raise
+    except PermissionError as error:
+        raise Unreadable(Path(error.filename or path)) from None
     except Exception:
         raise UserError(f"{problem or f'{path} is damaged'}: remove it and run again") from None
 

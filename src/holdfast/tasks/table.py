@@ -18,8 +18,9 @@ from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Kind, Split, Task, TaskData
+from holdfast.core.words import count
 from holdfast.tasks.table_overview import environment_table
-from holdfast.tasks.table_splits import Parts, balanced_folds, count, parts_by_column, parts_by_environment
+from holdfast.tasks.table_splits import Parts, balanced_folds, parts_by_column, parts_by_environment
 from holdfast.tasks.targets import target_scale, usual_model
 
 if TYPE_CHECKING:
@@ -168,6 +169,9 @@ class TableFile(Task):
 
         if self.split and self.holdout_environment:
             raise UserError("split and holdout_environment both say what to test on: give one of them")
+        for role in ("label", "environment", "split"):
+            if getattr(self, role) in self.drop:
+                raise UserError(f"column {getattr(self, role)!r} is both --{role} and --drop: give it one of them")
         return ColumnRoles(self.label, self.environment, self.group, self.unit, self.weight, self.split)
 
     def _parts(self, rows: _Rows, label: Tensor, classes: tuple[str, ...]) -> Parts:
@@ -205,7 +209,7 @@ class TableFile(Task):
         what = f"{self.label!r} be predicted from {Path(self.path).name}"
         held_out = self._held_out_names()
         if held_out:
-            shown = ", ".join(held_out[:5]) + (f", … ({len(held_out)} values)" if len(held_out) > 5 else "")
+            shown = ", ".join(held_out[:5]) + (f", … ({count(len(held_out), 'value')})" if len(held_out) > 5 else "")
             return f"Can {what} where {self.environment!r} is {shown}, when training sees only other values?"
         if self.split:
             return f"Can {what} on the test rows of {self.split!r}, for every {self.environment!r}?"
@@ -261,13 +265,13 @@ def _pooled(column: Column, minimum: int) -> tuple[Column, tuple[str, ...]]:
         return column, ()
     if rare.all():
         mend = "name a coarser column as --environment or lower --min-environment-rows"
-        raise UserError(f"every environment has fewer than {minimum} rows: {mend}")
+        raise UserError(f"every environment has fewer than {count(minimum, 'row')}: {mend}")
     kept = [name for name, small in zip(column.names, rare.tolist(), strict=True) if not small]
     pooled = "rare" if "rare" not in kept else "rare (pooled)"
     place = torch.full((len(sizes) + 1,), len(kept))
     place[:-1][~rare] = torch.arange(len(kept))
     place[-1] = -1
-    few = f"{count(int(rare.sum()), 'environment')} of fewer than {minimum} rows"
+    few = f"{count(int(rare.sum()), 'environment')} of fewer than {count(minimum, 'row')}"
     note = f"pooled as {pooled!r}: {few}, {count(int(sizes[rare].sum()), 'row')} in all"
     return Column(place[column.codes], (*kept, pooled)), (note,)
 

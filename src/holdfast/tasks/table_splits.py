@@ -13,6 +13,7 @@ from torch import Tensor
 from holdfast.core.data import Column
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.task import Role
+from holdfast.core.words import count
 from holdfast.tasks.stratify import stratified_parts
 
 _SHARES: dict[str, tuple[Role, float]] = {
@@ -142,11 +143,6 @@ def balanced_folds(sizes: Tensor, folds: int) -> list[list[int]]:
         members[fold].append(environment)
         totals[fold] += int(sizes[environment])
     return [sorted(fold) for fold in members]
-
-
-def count(number: int, noun: str) -> str:
-    """``1 row``, ``12,000 rows``."""
-    return f"{number:,} {noun}" + "s" * (number != 1)
 
 
 def _deal(strata: Tensor, unit: Tensor | None, rng: torch.Generator) -> Tensor:

@@ -122,6 +122,7 @@ class Trainer:
         self.report_progress = report_progress or (lambda stage, progress: None)
         self.ledger = Ledger()
         self.fits: dict[str, Fit] = {}
+        self._in_stages = 0.0
 
     @property
     def device(self) -> torch.device:
@@ -147,6 +148,13 @@ class Trainer:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed_for(self.seed, name))
             yield
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """Charge the ledger with the time of a block that stages do not account for."""
+        started, before = time.monotonic(), self._in_stages
+        yield
+        self.ledger.seconds["outside"] = time.monotonic() - started - (self._in_stages - before)
 
     def build(self, method: Method, view: TrainingView, base: nn.Module | None = None) -> nn.Module:
         """The method's architecture around ``base``, with initial weights that depend on nothing but the seed."""
@@ -189,6 +197,7 @@ class Trainer:
         with contextlib.closing(step), self.randomness(f"stage {stage}"):
             loop.run()
         self.ledger.add(loop.ledger)
+        self._in_stages += loop.seconds
         fit = self._selected(loop, models, view, select)
         self.fits[stage] = fit
         return fit
@@ -230,7 +239,7 @@ class Trainer:
 
 
 class _Loop:
-    """One stage while it runs: everything that a full checkpoint holds."""
+    """One stage while it runs: everything that a full checkpoint holds, and the seconds spent in this process."""
 
     def __init__(
         self,
@@ -250,6 +259,7 @@ class _Loop:
         self.kept: list[int] = []
         self.history: list[Scalars] = []
         self.ledger = Ledger()
+        self.seconds = 0.0
         self._pending: list[tuple[int, Mapping[str, Tensor]]] = []
         self._checkpointed = -1
 
@@ -310,8 +320,9 @@ class _Loop:
         """A full checkpoint: what it takes to go on bit by bit as if nothing had happened."""
         self._write_history()
         now = time.monotonic()
-        seconds = self.ledger.seconds.get(self.stage, 0.0) + now - self._started
-        self.ledger.seconds[self.stage], self._started, self._saved = seconds, now, now
+        passed, self._started, self._saved = now - self._started, now, now
+        self.seconds += passed
+        self.ledger.seconds[self.stage] = self.ledger.seconds.get(self.stage, 0.0) + passed
         self.ledger.steps = self.done
         tree = {
             "models": _copies(self.models),
