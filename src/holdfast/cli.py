@@ -6,12 +6,14 @@ Nothing heavy is imported here: the verbs live in :mod:`holdfast.commands` and a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -107,7 +109,7 @@ def _call(argv: list[str]) -> int:
         build_parser().print_help()
         return 0
     options.command = "holdfast " + " ".join(_quoted(word) for word in argv if word not in ("--json", "--quiet"))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _no_chatter():
         _show_warnings_in_one_line()
         module = importlib.import_module(f"holdfast.commands.{options.verb}")
         code: int = module.main(options)
@@ -250,6 +252,16 @@ def _quoted(word: str) -> str:
     return shlex.quote(word)
 
 
+@contextlib.contextmanager
+def _no_chatter() -> Iterator[None]:
+    """What libraries log about their progress is for developers, not for users."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def _show_warnings_in_one_line() -> None:
     """Our own warnings as one line on stderr; those of libraries are for developers, not for users."""
 
@@ -258,6 +270,7 @@ def _show_warnings_in_one_line() -> None:
 
     warnings.simplefilter("ignore")
     warnings.filterwarnings("once", module=r"holdfast(\.|$)")
+    warnings.filterwarnings("ignore", message="constrained_layout")  # of matplotlib, about a crowded figure
     warnings.showwarning = show
 
 
