@@ -258,7 +258,7 @@ def test_the_index_of_an_empty_store_is_empty_and_writes_nothing(store: CellStor
 def test_a_cell_is_found_by_the_beginning_of_its_hash(store: CellStore, make_grid: MakeGrid) -> None:
     cells = [only_cell(make_grid(methods), store) for methods in ("erm", "irm")]
     assert store.get(cells[0].key[:8]) == cells[0]
-    with pytest.raises(UserError, match=r"2 finished cells .* see holdfast list"):
+    with pytest.raises(UserError, match=r"2 finished cells .* see holdfast list cells"):
         store.get("")
     with pytest.raises(UserError, match=r"no finished cells .* begin with 'zz'"):
         store.get("zz")

@@ -118,9 +118,7 @@ def task_of(options: argparse.Namespace) -> Task:
         raise UserError("--split and --holdout-environment contradict each other: give one of them")
     if "holdout_environment" in given:
         given["holdout_environment"] = "|".join(name.replace("|", r"\|") for name in given["holdout_environment"])
-    lists: dict[str, Any] = {
-        n: tuple(dict.fromkeys(value)) if isinstance(value, list) else value for n, value in given.items()
-    }
+    lists: dict[str, Any] = {name: _once(value) if isinstance(value, list) else value for name, value in given.items()}
     needed = {name: lists.pop(name) for name in ("label", "environment")}
     table = create(TableFile, Reference("table"), path=options.task, **needed)
     return dataclasses.replace(table, **lists)  # as typed: here a column called null is no missing value
@@ -151,12 +149,17 @@ def evaluations_of(text: str | None) -> tuple[Evaluation, ...]:
     return tuple(create(Evaluation, chain[0]) for chain in chains)
 
 
+def _once(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
 def _is_file(text: str) -> bool:
-    """Whether a path is meant: one with a table's suffix, with a slash in its name, or one that is there."""
-    path = Path(text)
-    there = os.path.exists(path)  # noqa: PTH110  # unlike Path.exists, False for what is too long for a path
-    slash = "/" in text.partition(":")[0]
-    return path.suffix.lower() in TABLE_SUFFIXES or slash or (there and text not in plugins("task"))
+    """Whether a path is meant: one that is there, or one with a table's suffix or a slash; a task's name comes first."""
+    name = text.partition(":")[0]
+    there = os.path.exists(text)  # noqa: PTH110  # unlike Path.exists, False for what is too long for a path
+    if there or name in plugins("task"):
+        return there and text not in plugins("task")
+    return Path(text).suffix.lower() in TABLE_SUFFIXES or "/" in name
 
 
 def _columns_of(path: str) -> list[str]:

@@ -175,7 +175,9 @@ class CellStore:
         """
         found = [cell for cell in self if cell.key.startswith(key)]
         if len(found) != 1:
-            raise UserError(f"{len(found) or 'no'} finished cells in {self.root} begin with {key!r}: see holdfast list")
+            raise UserError(
+                f"{len(found) or 'no'} finished cells in {self.root} begin with {key!r}: see holdfast list cells"
+            )
         self.check(found[0])
         return found[0]
 
