@@ -263,13 +263,19 @@ def _no_chatter() -> Iterator[None]:
 
 
 def _show_warnings_in_one_line() -> None:
-    """Our own warnings as one line on stderr; those of libraries are for developers, not for users."""
+    """Our own warnings as one line on stderr, each once; those of libraries are for developers, not for users.
+
+    Python's own ``once`` forgets what it has shown whenever a library changes the filters.
+    """
+    shown: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        sys.stderr.write(f"holdfast: warning: {message}\n")
+        if str(message) not in shown:
+            shown.add(str(message))
+            sys.stderr.write(f"holdfast: warning: {' '.join(str(message).split())}\n")
 
     warnings.simplefilter("ignore")
-    warnings.filterwarnings("once", module=r"holdfast(\.|$)")
+    warnings.filterwarnings("always", module=r"holdfast(\.|$)")
     warnings.filterwarnings("ignore", message="constrained_layout")  # of matplotlib, about a crowded figure
     warnings.showwarning = show
 

@@ -154,7 +154,7 @@ def _once(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _is_file(text: str) -> bool:
-    """Whether a path is meant: one that is there, or one with a table's suffix or a slash; a task's name comes first."""
+    """Whether a path is meant: one that is there, or has a table's suffix or a slash; a task's name comes first."""
     name = text.partition(":")[0]
     there = os.path.exists(text)  # noqa: PTH110  # unlike Path.exists, False for what is too long for a path
     if there or name in plugins("task"):
