@@ -37,6 +37,11 @@ _FORBIDDEN = {
     errno.ENOENT,
     errno.ENAMETOOLONG,
 }
+_ELSEWHERE = {
+    "run": "name another folder with --output",
+    "sweep": "name another folder with --output",
+    "reproduce": "name another folder with --docs",
+}
 VERBS = {
     "run": "train methods on a task, evaluate them under shift, write a report",
     "sweep": "random search over the methods' options, then a run of the best",
@@ -63,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return 0
     except Exception as error:
-        explained = _explained(error)
+        explained = _explained(error, next(iter(argv), ""))
         if explained is None:
             raise
         return _fail(*explained)
@@ -221,8 +226,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
-        if unknown != message and unknown.startswith("-"):
-            name = unknown.split()[0].split("=")[0]
+        name = unknown.split()[0].split("=")[0]
+        if unknown != message and name.startswith("-") and name not in self._option_string_actions:
             raise unknown_name("option", name, self._option_string_actions)
         raise UserError(f"{message} (see {self.prog} --help)")
 
@@ -280,7 +285,7 @@ def _show_warnings_in_one_line() -> None:
     warnings.showwarning = show
 
 
-def _explained(error: Exception) -> tuple[str, int] | None:
+def _explained(error: Exception, verb: str) -> tuple[str, int] | None:
     """Message and exit code for a full disk, a forbidden folder and too little memory; None for a bug.
 
     Torch and safetensors have no classes of their own for a full memory and a full disk: their texts tell.
@@ -289,18 +294,18 @@ def _explained(error: Exception) -> tuple[str, int] | None:
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
         return "the disk is full: free some space; the same command goes on, nothing finished is lost", 1
     if isinstance(error, OSError) and number in _FORBIDDEN:
-        return _forbidden(error), 2
+        return _forbidden(error, verb), 2
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory: use a smaller --batch-size, a smaller --model or fewer rows", 1
     return None
 
 
-def _forbidden(error: OSError) -> str:
+def _forbidden(error: OSError, verb: str) -> str:
     path, reason = error.filename, error.strerror
     for place, needed in ((Path(path or ".").parent, os.X_OK), (Path(path or "."), os.R_OK)):
         if isinstance(error, PermissionError) and os.path.lexists(place) and not os.access(place, needed):
             return f"cannot read {place} ({reason}): ask for permission to read it"
-    return f"cannot write {path or 'a file'} ({reason}): name another folder with --output"
+    return f"cannot write {path or 'a file'} ({reason}): {_ELSEWHERE.get(verb, 'make it writable')}"
 
 
 def _fail(message: str, code: int) -> int:

@@ -155,6 +155,8 @@ def _once(names: Sequence[str]) -> tuple[str, ...]:
 
 def _is_file(text: str) -> bool:
     """Whether a path is meant: one that is there, or has a table's suffix or a slash; a task's name comes first."""
+    if "://" in text:
+        raise UserError(f"{text} is an address on the web: download the file and name it here")
     name = text.partition(":")[0]
     there = os.path.exists(text)  # noqa: PTH110  # unlike Path.exists, False for what is too long for a path
     if there or name in plugins("task"):
