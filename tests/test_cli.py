@@ -116,7 +116,7 @@ def test_an_output_without_room_is_one_line() -> None:
         (UserError("a name\nin two lines"), 2, "holdfast: a name in two lines\n"),
         (KeyboardInterrupt(), 130, "holdfast: stopped; the same command goes on from here\n"),
         (OSError(28, "No space left on device"), 1, "holdfast: the disk is full: "),
-        (OSError(30, "Read-only file system", "x"), 2, "holdfast: cannot write x (Read-only file system): name"),
+        (OSError(30, "Read-only file system", "x"), 2, "holdfast: cannot write x (Read-only file system): make"),
     ],
     ids=repr,
 )

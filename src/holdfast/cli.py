@@ -6,12 +6,14 @@ Nothing heavy is imported here: the verbs live in :mod:`holdfast.commands` and a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,6 +36,11 @@ _FORBIDDEN = {
     errno.EEXIST,
     errno.ENOENT,
     errno.ENAMETOOLONG,
+}
+_ELSEWHERE = {
+    "run": "name another folder with --output",
+    "sweep": "name another folder with --output",
+    "reproduce": "name another folder with --docs",
 }
 VERBS = {
     "run": "train methods on a task, evaluate them under shift, write a report",
@@ -61,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return 0
     except Exception as error:
-        explained = _explained(error)
+        explained = _explained(error, next(iter(argv), ""))
         if explained is None:
             raise
         return _fail(*explained)
@@ -107,7 +114,7 @@ def _call(argv: list[str]) -> int:
         build_parser().print_help()
         return 0
     options.command = "holdfast " + " ".join(_quoted(word) for word in argv if word not in ("--json", "--quiet"))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _no_chatter():
         _show_warnings_in_one_line()
         module = importlib.import_module(f"holdfast.commands.{options.verb}")
         code: int = module.main(options)
@@ -219,8 +226,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
-        if unknown != message and unknown.startswith("-"):
-            name = unknown.split()[0].split("=")[0]
+        name = unknown.split()[0].split("=")[0]
+        if unknown != message and name.startswith("-") and name not in self._option_string_actions:
             raise unknown_name("option", name, self._option_string_actions)
         raise UserError(f"{message} (see {self.prog} --help)")
 
@@ -250,18 +257,35 @@ def _quoted(word: str) -> str:
     return shlex.quote(word)
 
 
+@contextlib.contextmanager
+def _no_chatter() -> Iterator[None]:
+    """What libraries log about their progress is for developers, not for users."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def _show_warnings_in_one_line() -> None:
-    """Our own warnings as one line on stderr; those of libraries are for developers, not for users."""
+    """Our own warnings as one line on stderr, each once; those of libraries are for developers, not for users.
+
+    Python's own ``once`` forgets what it has shown whenever a library changes the filters.
+    """
+    shown: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        sys.stderr.write(f"holdfast: warning: {message}\n")
+        if str(message) not in shown:
+            shown.add(str(message))
+            sys.stderr.write(f"holdfast: warning: {' '.join(str(message).split())}\n")
 
     warnings.simplefilter("ignore")
-    warnings.filterwarnings("once", module=r"holdfast(\.|$)")
+    warnings.filterwarnings("always", module=r"holdfast(\.|$)")
+    warnings.filterwarnings("ignore", message="constrained_layout")  # of matplotlib, about a crowded figure
     warnings.showwarning = show
 
 
-def _explained(error: Exception) -> tuple[str, int] | None:
+def _explained(error: Exception, verb: str) -> tuple[str, int] | None:
     """Message and exit code for a full disk, a forbidden folder and too little memory; None for a bug.
 
     Torch and safetensors have no classes of their own for a full memory and a full disk: their texts tell.
@@ -270,18 +294,18 @@ def _explained(error: Exception) -> tuple[str, int] | None:
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
         return "the disk is full: free some space; the same command goes on, nothing finished is lost", 1
     if isinstance(error, OSError) and number in _FORBIDDEN:
-        return _forbidden(error), 2
+        return _forbidden(error, verb), 2
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "out of memory: use a smaller --batch-size, a smaller --model or fewer rows", 1
     return None
 
 
-def _forbidden(error: OSError) -> str:
+def _forbidden(error: OSError, verb: str) -> str:
     path, reason = error.filename, error.strerror
     for place, needed in ((Path(path or ".").parent, os.X_OK), (Path(path or "."), os.R_OK)):
         if isinstance(error, PermissionError) and os.path.lexists(place) and not os.access(place, needed):
             return f"cannot read {place} ({reason}): ask for permission to read it"
-    return f"cannot write {path or 'a file'} ({reason}): name another folder with --output"
+    return f"cannot write {path or 'a file'} ({reason}): {_ELSEWHERE.get(verb, 'make it writable')}"
 
 
 def _fail(message: str, code: int) -> int:

@@ -160,6 +160,8 @@ def many_classes(frame: pd.DataFrame) -> pd.DataFrame:
         (lambda f: f.assign(age=f["age"].where(f["age"] > 55, np.inf)), (), ["'age'", "infinit"]),
         (lambda f: f.assign(age=f["age"].where(f["age"] > 55, -np.inf)), (), ["'age'", "infinit"]),
         (lambda f: f.assign(died=f["age"].where(f["age"] > 55, np.inf)), (), ["label 'died' is infinite"]),
+        (lambda f: f.assign(died=f["age"] * 1e300), (), ["'died' has values beyond 1e+18", "divide it"]),
+        (lambda f: f.assign(w=1e200), ("--weight", "w"), ["'w' has values beyond 1e+18"]),
         (many_classes, ("--kind", "classification"), ["10,000 classes", "try --kind regression"]),
         (
             lambda f: many_classes(f).astype({"died": str}).assign(died=lambda g: "x" + g["died"]),
@@ -167,7 +169,7 @@ def many_classes(frame: pd.DataFrame) -> pd.DataFrame:
             ["10,000 classes"],
         ),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 @pytest.mark.parametrize("write", [csv, parquet])
 def test_values_that_cannot_be_learnt_from(
@@ -195,6 +197,10 @@ def test_values_that_cannot_be_learnt_from(
         (("x.csv", "--label", ""), ["--label", "empty"]),
         (("./data/x.csv",), ["data/x.csv cannot be found"]),
         (("../x.parquet", *ROLES), ["'x.parquet'"]),
+        (("https://example.org/x.csv", *ROLES), ["an address on the web", "download"]),
+        (("--", "x.csv", "--label", "y"), ["unrecognized arguments: --label y"]),
+        (("patients", *ROLES), ["--label, --environment", "patients is no file"]),
+        (("table:path=patients.csv",), ["needs the option 'label'"]),
         (("./patients", *ROLES), ["file in ./ 'patients'"]),
         (("colored-digit",), ["unknown task 'colored-digit'", "'colored-digits'"]),
         (("colored-digits", "extra"), ["extra"]),
@@ -202,7 +208,8 @@ def test_values_that_cannot_be_learnt_from(
         (("colored-digits:strengths=[2]",), ["strengths", "[0, 1]"]),
         (("colored-digits:strengths=x",), ["strengths=x", "a number"]),
         (("colored-digits:palette=gray",), ["palette=gray", "grey"]),
-        (("colored-digits", "--label", "x", "--unit", "u"), ["--label, --unit", "colored-digits"]),
+        (("colored-digits", "--label", "x", "--unit", "u"), ["--label, --unit", "colored-digits is a task"]),
+        (("colored-digits", "--method", "erm+dfr:strengths=[]"), ["strengths=[]", "name one at least"]),
         (("colored-digits", "--holdout-environment", "x"), ["--holdout-environment"]),
         (("linreg-patchwork", "--select", "validation"), ["'validation'", "--select last"]),
         (("x" * 300,), ["unknown task"]),
@@ -408,3 +415,12 @@ def test_a_holdout_of_one_class_is_no_matter_to_methods_that_do_not_look_at_it(
 ) -> None:
     Path("t.csv").write_bytes(csv(patients.assign(died=lambda f: f.index % 15 == 1)))
     assert call("run", "t.csv", *ROLES, "--method", "erm", "--dry-run").code == 0
+
+
+def test_an_environment_without_weight_is_no_traceback(call: Call, patients: pd.DataFrame) -> None:
+    weighed = pd.concat([patients, patients.assign(ward="west")]).assign(w=lambda f: (f["ward"] != "west").astype(int))
+    Path("t.csv").write_bytes(csv(weighed))
+    words = ("--weight", "w", "--method", "erm", "--steps", 2, "--seeds", 1, "--json")
+    called = call("run", "t.csv", *ROLES, *words)
+    assert called.code == 0, called.err
+    assert sorted(called.json["folds"]) == ["north", "south"]

@@ -106,6 +106,10 @@ def test_progress_is_shown_on_stderr_where_that_is_a_terminal(run: Call, monkeyp
     assert run("--json", "--quiet").err == ""
 
 
+def test_what_libraries_tell_of_their_progress_is_not_shown(run: Call) -> None:
+    assert run("--precision", "bf16-mixed").err == ""
+
+
 def test_few_seeds_are_warned_of_in_the_result(run: Call) -> None:
     assert any("under five" in warning for warning in run("--json").json["warnings"])
 
@@ -278,3 +282,13 @@ def test_a_report_is_made_from_within_its_folder(call: Call, run: Call, monkeypa
     folder = Path(run("--json").json["report"]).parent
     monkeypatch.chdir(folder)
     assert call("report", ".").code == 0
+
+
+def test_a_run_apart_from_its_cells_is_one_line(call: Call, run: Call) -> None:
+    folder = Path(run("--json").json["report"]).parent
+    shutil.move(folder, "moved")
+    called = call("report", "moved")
+    assert called.code == 2
+    assert "of moved is not in " in called.err
+    assert "beside its cells" in called.err
+    assert called.err.count("\n") == 1

@@ -258,7 +258,7 @@ def test_a_damaged_record_of_a_run_is_one_line(tmp_path: Path, content: str) -> 
 def test_a_run_whose_cells_are_gone_is_one_line(tmp_path: Path, make_grid: MakeGrid) -> None:
     folder = run_grid(make_grid(), tmp_path, evaluations_of("performance"), command="x")
     shutil.rmtree(tmp_path / "cells")
-    with pytest.raises(UserError, match="no finished cells in"):
+    with pytest.raises(UserError, match="put the folder back beside its cells, or run its command again"):
         read_run(folder)
 
 

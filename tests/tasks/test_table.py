@@ -334,3 +334,13 @@ def test_communities_crime(data_root: Path) -> None:
     sizes = [len(fold.load().split("test").data) for fold in folds]
     assert sum(sizes) == 1994
     assert max(sizes) - min(sizes) <= 30
+
+
+def test_rows_of_weight_zero_are_left_out_and_an_environment_of_such_rows_is_none(make: Make) -> None:
+    frame = patients()
+    frame.loc[(frame["hospital"] == "A") | (frame.index % 10 == 3), "survey"] = 0.0
+    used = frame.index[frame["survey"] > 0]
+    task = make(frame, weight="survey", holdout_environment="B").load()
+    assert f"left out, of weight zero: {len(frame) - len(used)} rows" in task.notes
+    assert task.splits[0].data.environment.names == ("B", "C", "D")
+    assert sorted(row for split in task.splits for row in split.data.index.tolist()) == used.tolist()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from holdfast.core.data import Batch
+from holdfast.core.errors import UserError
 from holdfast.core.ledger import Ledger
 from holdfast.core.per_example import PerExample
 from holdfast.core.task import Needs, TrainingView, training_view
@@ -245,3 +246,12 @@ def test_resuming_is_not_starting_over(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         fit(GradientStep, store, die_at=4)
     fit(GradientStep, store, die_at=5)
+
+
+def test_a_kept_weight_that_was_removed_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fit(GradientStep, FolderStore(tmp_path), die_at=8)
+    (tmp_path / "main" / "step-00000002.safetensors").unlink()
+    resumed, _ = fit(GradientStep, FolderStore(tmp_path))
+    with pytest.raises(UserError, match="weights of step 2 in stage 'main' are gone: remove its checkpoints"):
+        resumed.at(2)

@@ -13,7 +13,7 @@ from typing import Any
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
-from holdfast.core.options import Reference, parse_alternatives
+from holdfast.core.options import Reference, parse_alternatives, parse_reference
 from holdfast.core.registry import create, plugins
 from holdfast.core.task import Model, Task
 from holdfast.experiments.grid import Chain, Fold, Grid, load_folds
@@ -107,7 +107,8 @@ def task_of(options: argparse.Namespace) -> Task:
     if not _is_file(options.task):
         if given:
             flags = ", ".join("--" + name.replace("_", "-") for name in given)
-            raise UserError(f"{flags}: only a table file takes these, and {options.task} is not one")
+            what = "a task" if parse_reference(options.task).name in plugins("task") else "no file"
+            raise UserError(f"{flags}: only a table file takes these, and {options.task} is {what}")
         return create(Task, options.task)
     for name in ("label", "environment"):
         if name not in given:
@@ -117,7 +118,7 @@ def task_of(options: argparse.Namespace) -> Task:
         raise UserError("--split and --holdout-environment contradict each other: give one of them")
     if "holdout_environment" in given:
         given["holdout_environment"] = "|".join(name.replace("|", r"\|") for name in given["holdout_environment"])
-    lists: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in given.items()}
+    lists: dict[str, Any] = {name: _once(value) if isinstance(value, list) else value for name, value in given.items()}
     needed = {name: lists.pop(name) for name in ("label", "environment")}
     table = create(TableFile, Reference("table"), path=options.task, **needed)
     return dataclasses.replace(table, **lists)  # as typed: here a column called null is no missing value
@@ -148,12 +149,19 @@ def evaluations_of(text: str | None) -> tuple[Evaluation, ...]:
     return tuple(create(Evaluation, chain[0]) for chain in chains)
 
 
+def _once(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
 def _is_file(text: str) -> bool:
-    """Whether a path is meant: one with a table's suffix, with a slash in its name, or one that is there."""
-    path = Path(text)
-    there = os.path.exists(path)  # noqa: PTH110  # unlike Path.exists, False for what is too long for a path
-    slash = "/" in text.partition(":")[0]
-    return path.suffix.lower() in TABLE_SUFFIXES or slash or (there and text not in plugins("task"))
+    """Whether a path is meant: one that is there, or has a table's suffix or a slash; a task's name comes first."""
+    if "://" in text:
+        raise UserError(f"{text} is an address on the web: download the file and name it here")
+    name = text.partition(":")[0]
+    there = os.path.exists(text)  # noqa: PTH110  # unlike Path.exists, False for what is too long for a path
+    if there or name in plugins("task"):
+        return there and text not in plugins("task")
+    return Path(text).suffix.lower() in TABLE_SUFFIXES or "/" in name
 
 
 def _columns_of(path: str) -> list[str]:

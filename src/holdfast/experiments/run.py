@@ -105,6 +105,10 @@ def read_run(folder: Path) -> RunResult:
         raise UserError(f"{folder} is not the folder of a run: it has no run.json; name one that holdfast run printed")
     record = _read_record(folder / "run.json")
     store = CellStore(folder.resolve().parent / "cells")
+    for cell in record.cells:
+        if not (store.root / cell.key).exists():
+            mend = "put the folder back beside its cells, or run its command again"
+            raise UserError(f"cell {cell.key} of {folder} is not in {store.root}: {mend}")
     return RunResult(
         command=record.command,
         task=record.task,

@@ -175,7 +175,9 @@ class CellStore:
         """
         found = [cell for cell in self if cell.key.startswith(key)]
         if len(found) != 1:
-            raise UserError(f"{len(found) or 'no'} finished cells in {self.root} begin with {key!r}: see holdfast list")
+            raise UserError(
+                f"{len(found) or 'no'} finished cells in {self.root} begin with {key!r}: see holdfast list cells"
+            )
         self.check(found[0])
         return found[0]
 
@@ -202,7 +204,9 @@ class CellStore:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            warnings.warn(f"another process works on cell {spec.key} ({spec.label}): waiting for it", stacklevel=3)
+            warnings.warn(
+                f"another process trains cells in {self.root}: waiting for it where it is ahead", stacklevel=3
+            )
             lock.acquire(poll_interval=0.2)
         with contextlib.ExitStack() as leaving:
             leaving.callback(lock.release)

@@ -49,6 +49,10 @@ class DFR(Method):
     refits: Annotated[int, Range(low=1)] = 20
     min_group_rows: Annotated[int, Range(low=1)] = 10
 
+    def __post_init__(self) -> None:
+        if not self.strengths:
+            raise ValueError("strengths=[] leaves no penalty to choose: name one at least")
+
     def needs(self) -> Needs:
         return needs_of(self.groups, roles=("holdout",), base=True)
 

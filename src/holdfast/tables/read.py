@@ -240,7 +240,9 @@ def _explain(error: Exception) -> str:
 def _missing(path: Path) -> UserError:
     folder = path.parent
     try:
-        names = [entry.name for entry in folder.iterdir() if _is_table(entry) or entry.is_dir()]
+        names = [
+            entry.name for entry in folder.iterdir() if _is_table(entry) or (entry.is_dir() and entry.name[0] != ".")
+        ]
     except OSError:
         return UserError(f"{path} cannot be found: check the path, there is no folder {folder} to look into")
     return unknown_name(f"file in {folder}{os.sep}", path.name, names)

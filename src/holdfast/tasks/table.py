@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_SINGLE_FOLDS = 10
 GROUPED_FOLDS = 5
+_LARGEST = 1e18
 
 
 @register(name="table")
@@ -156,13 +157,21 @@ class TableFile(Task):
         notes = list(check_roles(frame, roles, None if self.kind == "auto" else self.kind))
         kind = infer_kind(frame[self.label]) if self.kind == "auto" else self.kind
         _check_group_names(roles)
+        index = torch.arange(len(frame))
+        for why, used in self._usable(frame):
+            if not used.all():
+                notes.append(f"left out, {why}: {count(int((~used).sum()), 'row')}")
+                frame, index = frame[used[index].numpy()], index[used[index]]
         environment, pooling = _pooled(_column(frame[self.environment]), self.min_environment_rows)
-        known = (environment.codes >= 0).nonzero()[:, 0]
-        if len(known) < len(frame):
-            notes.append(f"left out, without an environment: {count(len(frame) - len(known), 'row')}")
-            frame = frame.iloc[known.numpy()]
         unit = None if self.unit is None else _numbered(frame[self.unit])
-        return _Rows(frame, known, environment.take(known), unit, kind, (*notes, *pooling))
+        return _Rows(frame, index, environment, unit, kind, (*notes, *pooling))
+
+    def _usable(self, frame: pd.DataFrame) -> list[tuple[str, Tensor]]:
+        """Reasons to leave rows out, each with (N,) which rows are not left out."""
+        reasons = [("without an environment", torch.tensor(frame[self.environment].notna().to_numpy()))]
+        if self.weight is not None:
+            reasons.append(("of weight zero", _numbers(frame[self.weight]) > 0))
+        return reasons
 
     def _roles(self) -> ColumnRoles:
         from holdfast.tables import ColumnRoles
@@ -244,9 +253,17 @@ def _numbered(series: pd.Series) -> Column:
 
 
 def _numbers(series: pd.Series) -> Tensor:
+    """(N,) numbers in single precision, in which their squares must have room.
+
+    Raises:
+        UserError: They have not.
+    """
     from holdfast.tables import parse_numbers
 
-    return torch.tensor(parse_numbers(series), dtype=torch.float32)
+    numbers = torch.tensor(parse_numbers(series))
+    if bool((numbers.abs() > _LARGEST).any()):
+        raise UserError(f"column {series.name!r} has values beyond {_LARGEST:g}: divide it by a power of ten")
+    return numbers.float()
 
 
 def _label(series: pd.Series, kind: Kind) -> tuple[Tensor, tuple[str, ...]]:

@@ -279,7 +279,10 @@ class _Loop:
     def load(self, step: int) -> Mapping[str, Mapping[str, Tensor]]:
         """Kept weights of all models after ``step`` updates."""
         weights = self.trainer.store.load(self.stage, f"step-{step:08d}")
-        assert weights is not None, f"weights of step {step} were kept and are gone"
+        if weights is None:
+            raise UserError(
+                f"the weights of step {step} in stage {self.stage!r} are gone: remove its checkpoints and run again"
+            )
         return cast(Mapping[str, Mapping[str, Tensor]], weights)
 
     def _update(self) -> None:
