@@ -96,6 +96,13 @@ def test_a_perfect_score_on_few_rows_is_not_certain(right):
     assert (estimate.low, estimate.high) == (exact.low, exact.high)
 
 
+@pytest.mark.parametrize("right", [[1.0] * 12, [0.0, 1.0] * 6])
+def test_one_unit_of_rows_has_no_interval(right):
+    scores = np.tile(right, (5, 1))
+    estimate = combine([Term(scores, np.zeros(12, dtype=int), np.ones(12))], 5, ACCURACY).estimate(0.95)
+    assert (estimate.low, estimate.high, estimate.interval) == (None, None, "none (1 unit of rows)")
+
+
 def test_ends_are_cut_to_what_is_possible():
     near = Term((np.random.default_rng(0).random((2, 30)) < 0.9).astype(float), np.arange(30), np.ones(30))
     flipped = Term(1 - near.scores, np.arange(30), np.ones(30), -1.0)

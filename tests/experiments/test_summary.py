@@ -141,6 +141,25 @@ def test_nothing_is_better_under_five_seeds():
     assert len(told) == 1
 
 
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_no_loss_or_gain_is_claimed_under_five_seeds(seeds):
+    told = summarise(make_run(methods=FEW, seeds=seeds)).findings
+    assert told[0].startswith("erm has ")
+    assert f"called neither loss nor gain with {seeds} seed" in told[0]
+    claims = ("loses", "No method keeps", " beats ", " is worse than ", "is better by")
+    assert not any(claim in sentence for sentence in told for claim in claims)
+
+
+def test_no_loss_is_claimed_without_an_interval():
+    cells = []
+    for cell in make_run(methods={"erm": 0.6}).cells:
+        scores = {k: dataclasses.replace(v, units=np.zeros_like(v.units)) for k, v in cell.scores.items()}
+        cells.append(dataclasses.replace(cell, scores=scores))
+    told = summarise(dataclasses.replace(make_run(methods={"erm": 0.6}), cells=tuple(cells))).findings
+    assert "called neither loss nor gain without an interval: none (1 unit of rows)" in told[0]
+    assert "without an interval on" in next(s for s in told if s.startswith("The worst group"))
+
+
 def test_one_seed_has_intervals_of_rows():
     summary = summarise(make_run(methods=FEW, seeds=1))
     assert summary.score("erm", "test").estimate.interval == "bootstrap of one seed"
@@ -248,6 +267,38 @@ def test_parts_are_listed_only_for_metrics_without_one_number(run):
     rows = summarise(dataclasses.replace(run, cells=(cell, *run.cells[1:]))).secondary
     assert [(r.metric, r.part) for r in rows if r.part] == [("flips", "x"), ("flips", "y / g")]
     assert [r.part for r in rows if r.metric == "worst-group"] == [""]
+
+
+def with_measurements(run, make):
+    """The run whose cells hold only what ``make`` measures of them."""
+    cells = (dataclasses.replace(c, measurements=(make(c),)) for c in run.cells)
+    return summarise(dataclasses.replace(run, cells=tuple(cells))).secondary[0]
+
+
+def test_the_worst_of_folds_is_named_and_no_mean_of_the_folds_worsts():
+    worsts = {"a": ("north", 0.9), "b": ("south", 0.5), "c": ("east", 0.7)}
+
+    def measured(cell):
+        name, value = worsts[cell.fold]
+        return Measurement("worst-environment-accuracy", value + 0.01 * cell.seed, "test", 10, environment=name)
+
+    row = with_measurements(make_run(methods=FEW, folds=tuple(worsts)), measured)
+    estimate = row.estimates["erm"]
+    assert (estimate.value, estimate.n_seeds, estimate.n_rows) == (pytest.approx(0.52), 5, 10)
+    assert row.picked["erm"] == ("south",)
+    alone = with_measurements(make_run(methods=FEW, folds=tuple(worsts), seeds=1), measured).estimates["erm"]
+    assert (alone.value, alone.low, alone.interval) == (0.5, None, "none (the worst of several folds)")
+
+
+def test_of_folds_a_secondary_metric_is_the_mean_and_the_interval_is_over_seeds():
+    row = with_measurements(
+        make_run(methods=FEW, folds=("a", "b")),
+        lambda c: Measurement("log-loss", c.seed + 10.0 * (c.fold == "b"), "test", 10, higher_is_better=False),
+    )
+    interval = mean_t([5.0, 6.0, 7.0, 8.0, 9.0])
+    estimate = row.estimates["erm"]
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((7.0, interval.low, interval.high))
+    assert (estimate.n_seeds, estimate.n_rows, row.picked) == (5, 20, {})
 
 
 def test_json_is_plain_and_complete(summary):

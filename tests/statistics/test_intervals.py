@@ -73,6 +73,18 @@ def test_mean_t_agrees_with_scipy_and_needs_two_values():
     assert mean_t([1.0, np.nan]).low is None
 
 
+def test_equal_numbers_of_all_seeds_are_not_certainty():
+    assert mean_t([0.3, 0.3, 0.3]) == no_interval(0.95, "all values are equal")
+    assert mean_t([0.1 + 0.2, 0.3]).low is None
+
+
+@pytest.mark.parametrize("hits", [[True] * 6, [True, False] * 3])
+def test_one_unit_of_rows_has_no_interval(hits):
+    interval = rate_interval(hits, rng=generator(), units=[7] * 6)
+    assert (interval.low, interval.high) == (None, None)
+    assert "1 unit" in interval.kind
+
+
 def test_missing_bounds_exclude_nothing():
     assert no_interval(0.95, "why").contains(1e9)
     assert Interval(None, 1.0, 0.95, "").contains(-1e9)

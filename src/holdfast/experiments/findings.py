@@ -10,6 +10,7 @@ from holdfast.core.words import count
 from holdfast.statistics.comparisons import MIN_SEEDS
 
 if TYPE_CHECKING:
+    from holdfast.experiments.seed_scores import Estimate
     from holdfast.experiments.summary import Contrast, PartScore, Summary
 
 
@@ -37,14 +38,31 @@ def _loss(summary: Summary) -> Iterator[str]:
     inside, outside = (summary.score(method, s).estimate.value for s in (drop.source, split))
     values = f"{write.with_unit(inside)} on {drop.source}, {write.with_unit(outside)} on {split}"
     amount = f"{write.amount(abs(loss.value))} {write.interval(loss.low, loss.high)}".rstrip()
-    if loss.low is not None and loss.low > 0:
+    if reason := _why_no_direction(loss):
+        yield f"{method} has {values}; a change of {_change(summary, loss)} is {reason}."
+    elif loss.low is not None and loss.low > 0:
         yield f"{_loses(summary, method)} {amount} when the distribution changes: {values}."
     elif loss.high is not None and loss.high < 0:
         amount = f"{write.amount(-loss.value)} {write.flipped(loss)}"
         yield f"{method} is better by {amount} where the distribution differs: {values}."
     else:
-        signed = f"{write.signed(-loss.value)} {write.flipped(loss)}".rstrip()
-        yield f"No loss is shown for {method} when the distribution changes: {signed}; {values}."
+        yield f"No loss is shown for {method} when the distribution changes: {_change(summary, loss)}; {values}."
+
+
+def _why_no_direction(estimate: Estimate) -> str:
+    """What keeps a difference from being called a loss or a gain; empty where it may be, if its interval says so."""
+    if estimate.n_seeds < MIN_SEEDS:
+        seeds = f"{estimate.n_seeds} seed{'s' * (estimate.n_seeds != 1)}"
+        return f"called neither loss nor gain with {seeds}: {MIN_SEEDS} are needed"
+    if estimate.low is None and estimate.high is None:
+        return f"called neither loss nor gain without an interval: {estimate.interval}"
+    return ""
+
+
+def _change(summary: Summary, loss: Estimate) -> str:
+    """Minus a loss, with its unit and interval."""
+    write = summary.format
+    return f"{write.signed(-loss.value)}{' points' * write.percent} {write.flipped(loss)}".rstrip()
 
 
 def _loses(summary: Summary, method: str) -> str:
@@ -101,7 +119,8 @@ def _best(summary: Summary) -> Iterator[str]:
 def _everyone_loses(summary: Summary) -> Iterator[str]:
     split = summary.targets[0]
     drops = [d for d in summary.drops if d.split == split and not math.isnan(d.estimate.value)]
-    if len(drops) < 2 or any(d.estimate.low is None or d.estimate.low <= 0 for d in drops):
+    lost = [d for d in drops if not _why_no_direction(d.estimate) and d.estimate.low is not None and d.estimate.low > 0]
+    if len(drops) < 2 or len(lost) < len(drops):
         return
     least, write = min(drops, key=lambda d: d.estimate.value), summary.format
     amount = f"{write.amount(least.estimate.value)} {write.interval(least.estimate.low, least.estimate.high)}"
@@ -125,8 +144,8 @@ def _worst(summary: Summary) -> Iterator[str]:
 
 def _valued(summary: Summary, part: PartScore) -> str:
     write, estimate = summary.format, part.estimate
-    interval = write.interval(estimate.low, estimate.high)
-    return f"{write.with_unit(estimate.value)} {interval} on {count(estimate.n_rows, 'row')}".replace("  ", " ")
+    interval = write.interval(estimate.low, estimate.high) or "without an interval"
+    return f"{write.with_unit(estimate.value)} {interval} on {count(estimate.n_rows, 'row')}"
 
 
 def _incomplete(summary: Summary) -> Iterator[str]:

@@ -130,11 +130,17 @@ class SeedScores:
             statistic = replace(statistic, units=np.arange(len(self.weights)))
         return statistic if self.linear else replace(statistic, finish=self.metric.finish)
 
+    @property
+    def _perfect(self) -> bool:
+        """Whether the number is a rate, and every row of every seed right, or every one wrong."""
+        rate = self.metric.interval == "rate" and self.bounded
+        return rate and any((self.scores == end).all() for end in (0.0, 1.0))
+
     def _interval(self, level: float, *stream: str) -> Interval:
         if not self.scores.size:
             return no_interval(level, "no rows" if len(self.scores) else "no finished cell")
         rng = numpy_rng(0, "summary", *stream)
-        if self.metric.interval == "rate" and self.bounded and any((self.scores == end).all() for end in (0.0, 1.0)):
+        if self._perfect and not (self.clustered and len(self.weights) < 2):
             # No resample differs, yet a perfect score on few rows is not certain.
             return rate_interval(self.scores[0] > 0, weights=self.weights, rng=rng, level=level)
         return seed_interval(self.scores, self._statistic, rng=rng, level=level)

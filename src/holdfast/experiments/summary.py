@@ -91,13 +91,20 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Secondary:
-    """Another metric on a split or a part of it, by method: mean over seeds and folds with Student's interval."""
+    """Another metric on a split or a part of it, by method.
+
+    Attributes:
+        estimates: Mean over seeds with Student's interval; of a seed, the mean over its folds.
+        picked: Of a metric of the worst part: which part that is, by method; several where seeds differ. Of a seed it
+            is then the worst of all folds.
+    """
 
     metric: str
     split: str
     part: str
     higher_is_better: bool
     estimates: Mapping[str, Estimate]
+    picked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -334,7 +341,7 @@ def _reason(result: Comparison, adjusted: float, n_tests: int) -> str:
 
 def _secondary(run: RunResult, headline: str, level: float) -> tuple[Secondary, ...]:
     """Every other metric that has one number for each split; of the others, each environment's and group's."""
-    found: dict[tuple[str, str, str], dict[str, list[Measurement]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[tuple[str, str, str], _BySeed] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for cell in run.cells:
         by_split: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
         for m in cell.measurements:
@@ -342,8 +349,12 @@ def _secondary(run: RunResult, headline: str, level: float) -> tuple[Secondary, 
                 by_split[m.metric, m.split].append(m)
         for (metric, split), measurements in by_split.items():
             for part, m in _whole_or_parts(measurements):
-                found[metric, split, part][cell.method].append(m)
-    return tuple(Secondary(*key, _direction(by), _by_method(by, level)) for key, by in found.items())
+                found[metric, split, part][cell.method][cell.seed].append(m)
+    return tuple(_secondary_row(*key, by_method, level) for key, by_method in found.items())
+
+
+_BySeed = dict[str, dict[int, list[Measurement]]]
+"""By method and seed: the measurements of its folds."""
 
 
 def _whole_or_parts(measurements: Sequence[Measurement]) -> Iterable[tuple[str, Measurement]]:
@@ -351,22 +362,56 @@ def _whole_or_parts(measurements: Sequence[Measurement]) -> Iterable[tuple[str, 
     whole = [m for m in measurements if m.environment is None and m.group is None]
     if whole or len(measurements) == 1:
         return [("", m) for m in (whole or measurements)]
-    return [(" / ".join(filter(None, (m.environment, m.group))), m) for m in measurements]
+    return [(_part_name(m), m) for m in measurements]
 
 
-def _direction(by_method: Mapping[str, Sequence[Measurement]]) -> bool:
-    return next(iter(by_method.values()))[0].higher_is_better
+def _part_name(m: Measurement) -> str:
+    return " / ".join(filter(None, (m.environment, m.group)))
 
 
-def _by_method(by_method: Mapping[str, Sequence[Measurement]], level: float) -> dict[str, Estimate]:
-    return {method: _mean_of(measurements, level) for method, measurements in by_method.items()}
+def _secondary_row(metric: str, split: str, part: str, by_method: _BySeed, level: float) -> Secondary:
+    of_folds = _mean_over_folds if part or not _picks(by_method) else _worst_of_folds
+    of_seeds = {method: [of_folds(folds) for folds in seeds.values()] for method, seeds in by_method.items()}
+    return Secondary(
+        metric=metric,
+        split=split,
+        part=part,
+        higher_is_better=next(iter(of_seeds.values()))[0].higher_is_better,
+        estimates={method: _mean_of(measurements, level) for method, measurements in of_seeds.items()},
+        picked={
+            method: tuple(dict.fromkeys(_part_name(m) for m in measurements))
+            for method, measurements in of_seeds.items()
+            if of_folds is _worst_of_folds
+        },
+    )
 
 
-def _mean_of(measurements: Sequence[Measurement], level: float) -> Estimate:
-    """Mean over cells; the interval over cells, or that of the one measurement there is."""
-    first = measurements[0]
-    if len(measurements) == 1:
+def _picks(by_method: _BySeed) -> bool:
+    """Whether these are measurements of one part each, which the evaluation picked: the worst group."""
+    return all(_part_name(m) for seeds in by_method.values() for folds in seeds.values() for m in folds)
+
+
+def _worst_of_folds(folds: Sequence[Measurement]) -> Measurement:
+    """The worst of the worst: their mean would be better than some part that was measured."""
+    sign = 1 if folds[0].higher_is_better else -1
+    worst = min(folds, key=lambda m: (not math.isnan(m.value), sign * m.value))
+    if len(folds) == 1:
+        return worst
+    return dataclasses.replace(worst, low=None, high=None, interval="none (the worst of several folds)")
+
+
+def _mean_over_folds(folds: Sequence[Measurement]) -> Measurement:
+    if len(folds) == 1:
+        return folds[0]
+    value, n = sum(m.value for m in folds) / len(folds), sum(m.n for m in folds)
+    return dataclasses.replace(folds[0], value=value, n=n, low=None, high=None, interval="none (one seed of folds)")
+
+
+def _mean_of(seeds: Sequence[Measurement], level: float) -> Estimate:
+    """Mean over seeds; the interval over seeds, or that of the one measurement there is."""
+    first = seeds[0]
+    if len(seeds) == 1:
         return Estimate(first.value, first.low, first.high, first.level, first.interval, first.n, 1)
-    values = [m.value for m in measurements]
+    values = [m.value for m in seeds]
     interval = mean_t(values, level)
     return Estimate(sum(values) / len(values), interval.low, interval.high, level, interval.kind, first.n, len(values))

@@ -101,7 +101,10 @@ def _check_rate(successes: float, n: float, level: float) -> float:
 
 
 def mean_t(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Student's interval for the mean of n independent values (n,), e.g. one per seed; none under two values.
+    """Student's interval for the mean of n independent values (n,), e.g. one per seed.
+
+    There is none under two values, nor where all are equal: a method without randomness gives each seed the same
+    number, and that does not make it certain.
 
     >>> interval = mean_t([1.0, 2.0, 3.0])
     >>> round(interval.low, 3), round(interval.high, 3)
@@ -114,6 +117,8 @@ def mean_t(values: ArrayLike, level: float = 0.95) -> Interval:
     n = len(values)
     if n < 2 or not np.isfinite(values).all():
         return no_interval(level, "fewer than 2 values" if n < 2 else "a value is not finite")
+    if np.isclose(values.min(), values.max(), rtol=1e-12, atol=0):
+        return no_interval(level, "all values are equal")
     half = float(stdtrit(n - 1, 1 - alpha / 2) * values.std(ddof=1) / n**0.5)
     mean = float(values.mean())
     return Interval(mean - half, mean + half, level, "student-t")
@@ -187,7 +192,8 @@ def rate_interval(
     """Interval of the (weighted) fraction of rows that are correct, of the kind that the rows allow.
 
     Rows that are independent and weigh the same are binomial: Clopper–Pearson. Otherwise the cluster bootstrap; and
-    where all rows agree, so that every resample does, Clopper–Pearson over the effective number of units.
+    where all rows agree, so that every resample does, Clopper–Pearson over the effective number of units. One unit of
+    several rows says nothing of other units: there is no interval.
 
     Args:
         correct: Booleans (N,).
@@ -211,9 +217,10 @@ def rate_interval(
     hit, base = hit[base > 0], base[base > 0]
     if not len(hit):
         return no_interval(level, "no rows")
-    if len(np.unique(index)) == len(hit) and (base == base[0]).all():
+    n_units = len(np.unique(index))
+    if n_units == len(hit) and (base == base[0]).all():
         return clopper_pearson(int(hit.sum()), len(hit), level)
-    if (hit == hit[0]).all():
+    if n_units > 1 and (hit == hit[0]).all():
         unit_weight = np.bincount(index, base)
         effective = float(unit_weight.sum() ** 2 / (unit_weight**2).sum())
         exact = clopper_pearson(effective * float(hit[0]), effective, level)
