@@ -149,11 +149,11 @@ class TableFile(Task):
         Raises:
             UserError: Options contradict each other, or the file does not hold what they say.
         """
-        from holdfast.tables import check_roles, infer_kind, read_table
+        from holdfast.tables import check_roles, infer_kind, read_with_notes
 
         roles = self._roles()
-        frame = read_table(self.path)
-        notes = list(check_roles(frame, roles, None if self.kind == "auto" else self.kind))
+        frame, reading = read_with_notes(self.path)
+        notes = list(reading + check_roles(frame, roles, None if self.kind == "auto" else self.kind))
         kind = infer_kind(frame[self.label]) if self.kind == "auto" else self.kind
         _check_group_names(roles)
         environment, pooling = _pooled(_column(frame[self.environment]), self.min_environment_rows)
