@@ -20,7 +20,7 @@ from holdfast.experiments import cells, evaluate
 from holdfast.experiments.grid import Grid
 from holdfast.experiments.numerics import Numerics
 from holdfast.experiments.results import RunResult
-from holdfast.experiments.run import read_run, run_grid
+from holdfast.experiments.run import read_run, run_grid, summary_of
 from holdfast.experiments.store import CellStore
 from holdfast.experiments.summary import summarise
 from holdfast.training import Trainer
@@ -225,6 +225,31 @@ def test_an_oracle_is_marked_in_the_result_and_in_every_cell(
     assert result.rule_oracle is oracle
     assert summarise(result).as_dict()["rule_oracle"] is oracle
     assert any("looks at test rows" in warning for warning in result.warnings) is oracle
+
+
+def test_notes_of_every_fold_are_told_once(make_grid: MakeGrid) -> None:
+    (fold,) = make_grid().folds
+    notes = {
+        "north": ("5 rows left out", "'x' is constant"),
+        "south": ("7 rows left out", "no training row is of class 'c'"),
+    }
+    folds = [
+        dataclasses.replace(fold, name=name, data=dataclasses.replace(fold.data, notes=of_fold))
+        for name, of_fold in notes.items()
+    ]
+    told = summary_of(folds).notes
+    assert told[:3] == (
+        "5 rows left out",
+        "'x' is constant (where north is held out)",
+        "no training row is of class 'c' (where south is held out)",
+    )
+    assert summary_of(folds[:1]).notes == notes["north"]
+
+
+def test_environments_of_few_tested_rows_are_named(tmp_path: Path, make_grid: MakeGrid) -> None:
+    warnings = run(make_grid(), tmp_path).warnings
+    assert any("few rows on test" in warning and "'north' (12), 'south' (12)" in warning for warning in warnings)
+    assert any(warning.startswith("1 seed: no method") for warning in warnings)
 
 
 def test_a_chain_goes_on_from_the_checkpoint_that_the_rule_selects(tmp_path: Path, make_grid: MakeGrid) -> None:

@@ -73,3 +73,16 @@ def test_missing_numbers_and_an_oracle_are_marked():
     assert ["balanced", "–", "–", "undecided"] in [line.split() for line in text.splitlines()]
     assert "test†" in text
     assert "† an oracle that looks at test rows" in " ".join(text.split())
+
+
+def test_notes_on_the_data_and_warnings_are_told():
+    run = make_run(methods=FEW)
+    many = tuple(f"column {k} is constant" for k in range(20))
+    text = printed(dataclasses.replace(run, task=dataclasses.replace(run.task, notes=many), warnings=("few rows",)))
+    assert "Data and warnings" in text
+    assert "• column 0 is constant" in text
+    assert "column 19" not in text
+    assert "9 more in the report" in text
+    quiet = dataclasses.replace(run, task=dataclasses.replace(run.task, notes=()), warnings=())
+    assert "Data and warnings" not in printed(quiet)
+    assert "• few rows" in printed(dataclasses.replace(quiet, warnings=("few rows",)))

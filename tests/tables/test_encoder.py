@@ -169,7 +169,7 @@ def test_a_few_values_of_another_kind_are_missing_and_noted() -> None:
     [
         ([1.0, 2.0], ["low", "high"], "column 'x' held numbers in training and holds none here ('low')"),
         ([True, False], ["yes", "no"], "held true or false in training"),
-        (["2020-01-01", "2020-02-02"], ["1.1.2020"], "held ISO dates in training"),
+        (["2020-01-01", "2020-02-02"], ["1 Jan 2020"], "held dates in training"),
         ([1.0, 2.0], [np.inf, -np.inf, 1.0], "column 'x' is infinite in 2 rows: replace"),
         (["a", "b"] * 5, [["a"]], "column 'x' holds lists or records"),
         ([1.0, 2.0], [[1.0]], "column 'x' holds lists or records"),
@@ -313,3 +313,18 @@ def test_real_tables(folder: str, roles: ColumnRoles, kind: str, features: int, 
     standard = encoder.transform(train)[:, numeric].astype(np.float64)
     assert abs(standard.mean(axis=0)).max() < 1e-5
     assert Encoder.from_json(encoder.to_json()) == encoder
+
+
+def test_the_order_of_day_and_month_is_learnt_on_the_training_rows() -> None:
+    train = pd.DataFrame({"when": ["12/31/2020", "01/02/2021", "03/04/2021"]})
+    encoder = Encoder.from_json(fit_encoder(train, ["when"]).to_json())
+    later = encoder.transform(pd.DataFrame({"when": ["03/04/2021"]}))
+    np.testing.assert_array_equal(later, encoder.transform(train)[2:])
+    np.testing.assert_array_equal(later, encoder.transform(pd.DataFrame({"when": ["2021-03-04"]})))
+
+
+def test_dates_that_may_be_read_in_two_ways_are_left_out_with_the_mend() -> None:
+    frame = pd.DataFrame({"when": ["01/02/2020", "03/04/2020"], "x": [1, 2]})
+    assert any(
+        "'when'" in note and "write them as 2020-12-31" in note for note in fit_encoder(frame, ["when", "x"]).notes
+    )

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 
-from holdfast.tables.parse import column_kind, parse_booleans, parse_dates, parse_numbers
+from holdfast.tables.parse import column_kind, day_first, parse_booleans, parse_dates, parse_numbers
 
 UNIQUE = [f"patient {number}" for number in range(200)]
 
@@ -41,7 +41,15 @@ UNIQUE = [f"patient {number}" for number in range(200)]
         (["2020-01-01", "2020-01-01T10:00:00.5Z"], "date"),
         (["2020-01-01"] * 99 + ["soon"], "date"),
         (["2020-01-01"] * 98 + ["soon"] * 2, "categorical"),
-        (["01/02/2020", "03/04/2020"], "categorical"),
+        (["2020/01/02", "2020.03.04"], "date"),
+        (["31.12.2020", "1.2.2020 10:30"], "date"),
+        (["01.02.2020", "03.04.2020"], "date"),
+        (["31/12/2020", "01/02/2020", "2020-01-02"], "date"),
+        (["12-31-2020", "01-02-2020"], "date"),
+        (["01/02/2020", "03/04/2020"], "unclear date"),
+        (["31/12/2020", "12/31/2020"], "categorical"),
+        (["1.2.3", "10.20.30"], "categorical"),
+        (["31.12.20", "1.2.20"], "categorical"),
         (["2020-13-01", "2020-02-30"], "categorical"),
         (["2020", "2021"], "numeric"),
         (UNIQUE, "text"),
@@ -87,6 +95,16 @@ def test_dates_are_what_the_clock_on_the_wall_shows(values: list[datetime.dateti
     np.testing.assert_array_equal(parse_dates(pd.Series([value.isoformat() for value in values])), expected)
     zoned = pd.Series(pd.DatetimeIndex(expected).tz_localize("UTC"))
     np.testing.assert_array_equal(parse_dates(zoned), expected)
+
+
+def test_the_day_or_the_month_comes_first_as_some_value_shows() -> None:
+    days = pd.Series(["03/04/2020 9:05", "31/12/2020", None])
+    assert day_first(days) is True
+    assert parse_dates(days).astype(str).tolist() == ["2020-04-03T09:05:00.000000", "2020-12-31T00:00:00.000000", "NaT"]
+    months = pd.Series(["03/04/2020", "12/31/2020"])
+    assert day_first(months) is False
+    wanted = np.array(["2020-03-04", "2020-12-31"], dtype="datetime64[us]")
+    np.testing.assert_array_equal(parse_dates(months, day_first=False), wanted)
 
 
 def test_booleans() -> None:

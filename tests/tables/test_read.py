@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 
 from holdfast.core.errors import UserError
-from holdfast.tables import read_table
+from holdfast.tables import read_table, read_with_notes
 
 PLAIN = pd.DataFrame({"age": [61, 48, 50], "ward": ["north", "süd", "Åse"], "weight": [70.5, None, 81.25]})
 
@@ -270,3 +270,50 @@ def test_pipes_and_impossible_paths(tmp_path: Path) -> None:
     assert complaint(Path("a\0b"))
     assert complaint(written(tmp_path, "a,b\n1,2\n") / "x.csv")
     assert complaint(tmp_path / ("n" * 5000))
+
+
+BIG = [2**53 + 1, -(2**53) - 3, 2**63 - 1, 5]
+
+
+@pytest.mark.parametrize("numbers", [BIG, [*BIG, None], [2**64 - 1, None], [2**64 - 1, 7]])
+def test_whole_numbers_keep_every_digit(tmp_path: Path, numbers: list[int | None]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kind = pa.uint64() if 2**64 - 1 in numbers else pa.int64()
+    columns = {"id": pa.array(numbers, kind), "x": pa.array(range(len(numbers)))}
+    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    written(tmp_path, "id,x\n" + "".join(f"{'' if n is None else n},{k}\n" for k, n in enumerate(numbers)))
+    for name in ("t.parquet", "t.csv"):
+        ids = read_table(tmp_path / name)["id"]
+        assert [None if missing else int(n) for n, missing in zip(ids, ids.isna(), strict=True)] == numbers
+
+
+def test_large_floats_beside_missing_values_stay_floats(tmp_path: Path) -> None:
+    frame = read_table(written(tmp_path, "a,b\n1e300,1\n,2\n2e17,3\n"))
+    assert frame["a"].dtype == np.float64
+
+
+NOTED = {
+    "latin-1": ("ä,b\n1,2\n".encode("latin-1"), ["is not UTF-8: read as Latin-1"]),
+    "short rows": (b"a,b,c\n1,2\n\n3\n4,5,6\n", ["2 rows have fewer fields than the header (lines 2, 4)"]),
+    "cut off": (b"a,b\n1,2\n3", ["1 row has fewer fields than the header (line 3)"]),
+    "missing at the end of a row": (b"a,b\n1,\n3,4\n", []),
+    "byte-order mark": (b"\xef\xbb\xbfa,b\n1,2\n", []),
+    "semicolons": (b"a;b\n1;2\n", []),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), NOTED.values(), ids=NOTED)
+def test_what_was_guessed_or_filled_in_is_noted(tmp_path: Path, content: bytes, expected: list[str]) -> None:
+    notes = read_with_notes(written(tmp_path, content))[1]
+    assert len(notes) == len(expected)
+    for note, part in zip(notes, expected, strict=True):
+        assert part in note
+        assert note.startswith("t.csv")
+
+
+def test_notes_of_all_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        written(tmp_path, b"a,b\n1,2\n3", name)
+    assert [note.partition(":")[0] for note in read_with_notes(tmp_path)[1]] == ["a.csv", "b.csv"]

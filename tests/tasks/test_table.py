@@ -197,12 +197,45 @@ def test_small_environments_are_pooled(make: Make) -> None:
     frame.loc[:3, "hospital"] = "X"
     frame.loc[4:8, "hospital"] = "Y"
     task = make(frame)
-    assert [fold.fold_name for fold in task.folds()] == ["A", "B", "C", "D", "rare"]
-    assert "pooled as 'rare': 2 environments of fewer than 10 rows, 9 rows in all" in task.load().notes
+    assert [fold.fold_name for fold in task.folds()] == ["A", "B", "C", "D"]
+    assert all("rare" in fold.load().split("train").data.environment.names for fold in task.folds())
+    told = "pooled as 'rare', which is not held out in turn: 2 environments of fewer than 10 rows, 9 rows in all"
+    assert told in task.load().notes
     assert set(make(frame, holdout_environment="rare").load().split("test").data.index.tolist()) == set(range(9))
     assert len(make(frame, min_environment_rows=1).folds()) == 6
     frame.loc[frame["hospital"] == "A", "hospital"] = "rare"
-    assert make(frame).folds()[-1].fold_name == "rare (pooled)"
+    assert [fold.fold_name for fold in make(frame).folds()] == ["B", "C", "D", "rare"]
+    assert "rare (pooled)" in make(frame).load().split("train").data.environment.names
+
+
+def test_rare_environments_are_in_no_group_of_folds(make: Make) -> None:
+    frame = patients(600)
+    frame["hospital"] = np.minimum(np.arange(600) // 25, 16) + 100
+    frame.loc[:2, "hospital"] = 7
+    held_out = [name for fold in make(frame).folds() for name in fold.fold_name.split(", ")]
+    assert sorted(held_out) == [str(code) for code in range(100, 117)]
+
+
+def test_one_environment_beside_rare_ones_is_not_held_out(make: Make) -> None:
+    frame = patients().assign(hospital="A")
+    frame.loc[:5, "hospital"] = "B"
+    with pytest.raises(UserError, match="only 'A' has 10 rows or more"):
+        make(frame).folds()
+    assert [fold.fold_name for fold in make(frame, min_environment_rows=6).folds()] == ["A", "B"]
+
+
+def test_what_the_columns_are_for_is_noted(make: Make) -> None:
+    notes = make(group=("sex", "ward"), unit="patient", weight="survey").load().notes
+    for told in ("values of 'hospital'", "combinations of 'sex' and 'ward'", "same 'patient'", "weighted by 'survey'"):
+        assert any(told in note for note in notes)
+
+
+def test_a_file_named_like_a_shard_is_called_with_its_folder(tmp_path: Path) -> None:
+    for path, title in (
+        ("adult/train-00000-of-00001.parquet", "adult/train-00000-of-00001.parquet"),
+        ("x/a.csv", "a.csv"),
+    ):
+        assert TableFile(path=str(tmp_path / path), label="y", environment="e").title == title
 
 
 def test_rows_without_an_environment_are_left_out(make: Make) -> None:
@@ -332,7 +365,7 @@ def test_communities_crime(data_root: Path) -> None:
     path = data_root / "communities_crime" / "train-00000-of-00001.parquet"
     folds = TableFile(path=str(path), label="ViolentCrimesPerPop", environment="state").folds()
     sizes = [len(fold.load().split("test").data) for fold in folds]
-    assert sum(sizes) == 1994
+    assert sum(sizes) == 1994 - 53  # 53 rows are in states of fewer than ten
     assert max(sizes) - min(sizes) <= 30
 
 

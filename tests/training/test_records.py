@@ -47,3 +47,20 @@ def test_regression_scores_by_minus_the_squared_error() -> None:
     found = scores(torch.tensor([[1.0], [2.0], [3.0], [4.0]]), torch.tensor([1.0, 4.0, 3.0, 4.0]), "regression")
     assert found[None, None][:2] == (-1, 1)
     assert found["a", None][:2] == (-2, 2)
+
+
+def test_rows_count_by_their_weights_and_what_weighs_nothing_has_no_record() -> None:
+    weight = torch.tensor([3.0, 1.0, 0.0, 4.0])
+    rows = Dataset(torch.zeros(4, 1), torch.tensor([0, 1, 1, 0]), ENVIRONMENT, weight=weight)
+    outputs = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+    found = {
+        (r.environment, r.group): r for r in record(0, outputs, "val", "selection", rows, "classification", GROUPS)
+    }
+    assert {key: (r.score, r.n) for key, r in found.items()} == {
+        (None, None): (3 / 8, 4),
+        ("a", None): (3 / 4, 2),
+        (None, "g"): (0.0, 1),
+        (None, "h"): (3 / 4, 3),
+    }
+    wrong, right = (-torch.tensor([0.0, 2.0]).double().log_softmax(0)).tolist()
+    assert found["a", None].loss == pytest.approx((3 * right + wrong) / 4)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from holdfast.experiments.results import RunResult, TaskSummary
 from holdfast.experiments.spec import CellSpec, hash_of
 from holdfast.experiments.store import CellStore
 from holdfast.selection.samplers import MAX_ENVIRONMENTS
+
+FEW_ROWS = 30
+"""Of a test environment with fewer rows than these a report warns."""
 
 Progress = Callable[[CellSpec, str, float], None]
 
@@ -142,7 +146,7 @@ def _read_record(path: Path) -> RunRecord:
 def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSummary:
     """The facts of a task that a report shows; of a folded one, those of its first fold and who is held out when."""
     first = folds[0].data
-    notes = first.notes
+    notes = _notes(folds)
     if len(folds) > 1:
         held_out = "; ".join(fold.name for fold in folds)
         notes = (
@@ -166,6 +170,18 @@ def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSumm
     )
 
 
+def _notes(folds: Sequence[Fold]) -> tuple[str, ...]:
+    """The notes of all folds, each once; those that differ in their counts only are one, and some are of one fold."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for fold in folds:
+        for note in fold.data.notes:
+            found.setdefault(re.sub(r"\d[\d,]*", "#", note), []).append((fold.name, note))
+    return tuple(
+        told[0][1] if len(told) >= len(folds) else f"{told[0][1]} (where {told[0][0]} is held out)"
+        for told in found.values()
+    )
+
+
 def _warnings(grid: Grid) -> tuple[str, ...]:
     """What a reader should know before believing a number."""
     warnings = []
@@ -175,15 +191,18 @@ def _warnings(grid: Grid) -> tuple[str, ...]:
         warnings.append(
             f"checkpoints were selected by {grid.rule.name}, which looks at test rows: upper bounds, no results"
         )
-    smallest = min(
-        (
-            int(count)
-            for fold in grid.folds
-            for split in fold.data.with_role("test")
-            for count in split.data.environment.counts()
-        ),
-        default=30,
-    )
-    if smallest < 30:
-        warnings.append(f"a test environment has only {count(smallest, 'row')}: its numbers are rough")
-    return tuple(warnings)
+    return (*warnings, *_small_environments(grid))
+
+
+def _small_environments(grid: Grid) -> Iterator[str]:
+    """By test split, the environments of which few rows are tested over all folds."""
+    sizes: dict[str, Counter[str]] = defaultdict(Counter)
+    for split in (split for fold in grid.folds for split in fold.data.with_role("test")):
+        environment = split.data.environment
+        names = [environment.names[code] for code in environment.present()]
+        sizes[split.name].update(dict(zip(names, environment.counts(), strict=True)))
+    for split_name, by_name in sizes.items():
+        small = [f"{name!r} ({size})" for name, size in by_name.items() if size < FEW_ROWS]
+        if small:
+            listed = ", ".join(small[:5]) + (f" and {len(small) - 5} more" if len(small) > 5 else "")
+            yield f"few rows on {split_name}, so that the numbers of these environments are rough: {listed}"

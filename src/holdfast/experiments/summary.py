@@ -125,6 +125,7 @@ class Summary:
         targets: The splits that the answer is about: the shifted test splits, or else all test splits.
         scores: Method by method, split by split.
         findings: The answer in plain sentences, the most important first.
+        remarks: What was done to the data, and what to know before believing a number.
     """
 
     task: str
@@ -146,6 +147,7 @@ class Summary:
     contrasts: tuple[Contrast, ...]
     secondary: tuple[Secondary, ...]
     findings: tuple[str, ...] = field(default=())
+    remarks: tuple[str, ...] = ()
 
     @property
     def baseline(self) -> str:
@@ -231,6 +233,7 @@ def summarise(run: RunResult, *, level: float = 0.95) -> Summary:
         drops=_drops(book, source, targets, level),
         contrasts=(),
         secondary=_secondary(run, book.metric.name, level),
+        remarks=(*run.task.notes, *run.warnings),
     )
     summary = dataclasses.replace(summary, contrasts=_contrasts(book, summary))
     return dataclasses.replace(summary, findings=findings.sentences(summary))

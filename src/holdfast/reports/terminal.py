@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -9,6 +11,9 @@ from rich.text import Text
 
 from holdfast.experiments.seed_scores import Estimate
 from holdfast.experiments.summary import Summary
+
+MAX_REMARKS = 12
+"""Notes on the data and warnings beyond this many are left to the report."""
 
 _STYLES = {"better": "green", "worse": "red", "undecided": "dim"}
 _METHOD_WIDTH, _SPLIT_WIDTH, _VERDICT_WIDTH = 20, 16, 22
@@ -41,7 +46,9 @@ class _Writer:
         for method in summary.methods:
             cells = [self._estimate(summary, summary.score(method, split.name).estimate) for split in shown]
             table.add_row(self._text(method), *cells, self._verdict(summary, method, target))
-        return Group(self._title(summary), "", table, "", self._findings(summary), "", self._notes(summary, hidden))
+        parts = [self._title(summary), table, self._list(summary.findings), self._remarks(summary)]
+        spaced = [line for part in parts if part is not None for line in (part, "")]
+        return Group(*spaced, self._notes(summary, hidden))
 
     def _title(self, summary: Summary) -> Text:
         better = "" if summary.higher_is_better else ", lower is better"
@@ -60,11 +67,19 @@ class _Writer:
         told = f"{contrast.verdict}\n{write.signed(difference.value)} {ends}".rstrip()
         return self._text(told, _STYLES[contrast.verdict])
 
-    def _findings(self, summary: Summary) -> Table:
+    def _list(self, lines: Sequence[str]) -> Table:
         grid = Table.grid(padding=(0, 1))
-        for finding in summary.findings:
-            grid.add_row(self._text("•"), self._text(finding))
+        for line in lines:
+            grid.add_row(self._text("•"), self._text(line))
         return grid
+
+    def _remarks(self, summary: Summary) -> RenderableType | None:
+        """What to know of the data, as far as there is room; None where there is nothing."""
+        if not summary.remarks:
+            return None
+        more = len(summary.remarks) - MAX_REMARKS
+        told = [*summary.remarks[:MAX_REMARKS], *([f"{more} more in the report"] if more > 0 else [])]
+        return Group(self._text("Data and warnings", "bold"), self._list(told))
 
     def _notes(self, summary: Summary, hidden: list[str]) -> Text:
         seeds = f"{summary.asked_seeds} seed{'s' * (summary.asked_seeds != 1)}"

@@ -6,7 +6,7 @@ Importing this package imports pandas.
 from holdfast.tables.codes import Codes, encode_column
 from holdfast.tables.encoder import Encoder, fit_encoder
 from holdfast.tables.parse import parse_numbers
-from holdfast.tables.read import read_table
+from holdfast.tables.read import read_table, read_with_notes
 from holdfast.tables.roles import ColumnRoles, check_roles, feature_columns, infer_kind
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "infer_kind",
     "parse_numbers",
     "read_table",
+    "read_with_notes",
 ]

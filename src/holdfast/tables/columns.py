@@ -16,7 +16,7 @@ import pandas as pd
 
 from holdfast.core.errors import UserError
 from holdfast.tables.codes import encode_column, name_codes
-from holdfast.tables.parse import parse_booleans, parse_dates, parse_numbers
+from holdfast.tables.parse import day_first, parse_booleans, parse_dates, parse_numbers
 
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
@@ -205,7 +205,8 @@ class DateColumn:
         std: Their population standard deviation in years, positive.
         cycles: Those of month, weekday and hour that vary.
         missing: Whether a training row had no value; adds an output that tells.
-        unparsed: Training rows whose text is no ISO 8601 date and counts as missing.
+        unparsed: Training rows whose text is no date and counts as missing.
+        day_first: How dates with the year last are read, as the training rows tell.
     """
 
     name: str
@@ -214,18 +215,20 @@ class DateColumn:
     cycles: tuple[str, ...]
     missing: bool
     unparsed: int = 0
+    day_first: bool = True
 
     @classmethod
     def fit(cls, series: pd.Series) -> DateColumn | None:
         """Learn from (N,) training values; None when they are all the same."""
-        dates = parse_dates(series)
+        first = day_first(series) is not False
+        dates = parse_dates(series, day_first=first)
         absent = np.isnat(dates)
         moments = _moments(_years(dates))
         if moments is None:
             return None
         present = dates[~absent]
         cycles = tuple(cycle for cycle in _PERIODS if np.ptp(_phase(present, cycle)) > 0)
-        return cls(str(series.name), *moments, cycles, bool(absent.any()), _unparsed(series, _years(dates)))
+        return cls(str(series.name), *moments, cycles, bool(absent.any()), _unparsed(series, _years(dates)), first)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -234,12 +237,12 @@ class DateColumn:
 
     @property
     def note(self) -> str | None:
-        return _unparsed_note(self.name, self.unparsed, "ISO dates")
+        return _unparsed_note(self.name, self.unparsed, "dates")
 
     def write(self, series: pd.Series, out: Features) -> None:
-        dates = parse_dates(series)
+        dates = parse_dates(series, day_first=self.day_first)
         years = _years(dates)
-        _check_parsed(series, years, "ISO dates")
+        _check_parsed(series, years, "dates")
         absent = np.isnan(years)
         out[:, 0] = _standardise(years, self.mean, self.std)
         for place, cycle in enumerate(self.cycles):

@@ -33,6 +33,7 @@ _REASONS = {
     "empty": "no value in the training rows",
     "constant": "one value in the training rows, or only rare ones",
     "text": "text that hardly repeats",
+    "unclear date": "dates of which the day or the month may come first; write them as 2020-12-31",
     "nested": "lists, records or bytes",
     "unsupported": "a type that is neither number, category, boolean nor date",
 }
@@ -40,7 +41,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not used, and why: empty, constant, text, nested or unsupported."""
+    """A column that is not used, and why: empty, constant, text, unclear date, nested or unsupported."""
 
     name: str
     reason: str

@@ -11,10 +11,15 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from holdfast.core.errors import UserError, unknown_name
+
+Read = tuple[pd.DataFrame, tuple[str, ...]]
+"""A table, and one-line remarks on its reading."""
 
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _SUFFIXES = (".csv", ".tsv", *_PARQUET_SUFFIXES)
@@ -53,7 +58,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         path: The file or folder.
 
     Returns:
-        (N, F) the table, N ≥ 1, with unique column names and the index 0 … N − 1.
+        (N, F) the table, N ≥ 1, with unique column names and the index 0 … N − 1; whole numbers are exact.
 
     Raises:
         UserError: The path is missing, unreadable, empty, damaged or not a table, or column names repeat.
@@ -66,6 +71,20 @@ def read_table(path: str | Path) -> pd.DataFrame:
        age   ward died
     0   61  north   no
     1   48  south  yes
+    """
+    return read_with_notes(path)[0]
+
+
+def read_with_notes(path: str | Path) -> Read:
+    r"""The table of :func:`read_table`, and one-line remarks on what had to be guessed or filled in.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "patients.csv")
+    ...     _ = file.write_bytes("age,ward\n61,süd\n48\n".encode("latin-1"))
+    ...     read_with_notes(file)[1]
+    ('patients.csv is not UTF-8: read as Latin-1; check letters with accents',
+     'patients.csv: 1 row has fewer fields than the header (line 3); what lacks is taken as missing')
     """
     path = Path(path)
     try:
@@ -82,11 +101,12 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise UserError(f"{path} cannot be read ({_first_line(error)}): check the path and the disk") from None
 
 
-def _read_folder(folder: Path) -> pd.DataFrame:
+def _read_folder(folder: Path) -> Read:
     files = sorted(file for file in folder.iterdir() if _is_table(file))
     if not files:
         raise UserError(f"folder {folder} has no tables: put files named *.csv or *.parquet there")
-    frames = [_read_file(file) for file in files]
+    read = [_read_file(file) for file in files]
+    frames, notes = [frame for frame, _ in read], [note for _, of_file in read for note in of_file]
     for file, frame in zip(files, frames, strict=True):
         different = set(frame.columns) ^ set(frames[0].columns)
         if different:
@@ -97,23 +117,24 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     splits = [_split_name(file) for file in files]
     if None not in splits and len(set(splits)) > 1 and "split" not in frames[0]:
         frames = [frame.assign(split=split) for frame, split in zip(frames, splits, strict=True)]
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True), tuple(notes)
 
 
-def _read_file(file: Path) -> pd.DataFrame:
+def _read_file(file: Path) -> Read:
     with file.open("rb") as stream:
         head = stream.read(1 << 16)
     if not head.removeprefix(codecs.BOM_UTF8).strip():
         raise UserError(f"{file} is empty: give a table with a header and rows")
+    notes: tuple[str, ...] = ()
     if head.startswith(_PARQUET_MAGIC):
         frame = _read_parquet(file)
     elif foreign := _foreign(file, head):
         raise UserError(f"{file} is not a table but {foreign}: save the table as CSV (UTF-8) or Parquet")
     else:
-        frame = _read_csv(file)
+        frame, notes = _read_csv(file)
     if frame.empty:
         raise UserError(f"{file} has a header but no rows: give a table with rows")
-    return frame
+    return frame, notes
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
@@ -127,6 +148,9 @@ def _read_parquet(file: Path) -> pd.DataFrame:
         fields = [field.with_type(pa.float64()) if pa.types.is_decimal(field.type) else field for field in table.schema]
         # Types are in Parquet's own schema; pandas's metadata would only turn columns into an index.
         frame: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas(ignore_metadata=True)
+        for name in [field.name for field in fields if pa.types.is_integer(field.type) and _rounded(frame[field.name])]:
+            nullable = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+            frame[name] = table[name].to_pandas(types_mapper=nullable.get)
     except (pa.ArrowException, OSError):
         raise UserError(f"{file} is a truncated or damaged Parquet file: copy or write it again") from None
     return frame.loc[:, [not re.fullmatch(r"__index_level_\d+__", name) for name in frame.columns]]
@@ -146,14 +170,15 @@ def _foreign(file: Path, head: bytes) -> str | None:
     return "text under a Parquet name" if file.suffix.lower() in _PARQUET_SUFFIXES else None
 
 
-def _read_csv(file: Path) -> pd.DataFrame:
+def _read_csv(file: Path) -> Read:
     try:
         return _read_csv_as(file, "utf-8-sig")
     except UnicodeDecodeError:
-        return _read_csv_as(file, "latin-1")
+        frame, notes = _read_csv_as(file, "latin-1")
+        return frame, (f"{file.name} is not UTF-8: read as Latin-1; check letters with accents", *notes)
 
 
-def _read_csv_as(file: Path, encoding: str) -> pd.DataFrame:
+def _read_csv_as(file: Path, encoding: str) -> Read:
     samples = {delimiter: _first_rows(file, encoding, delimiter) for delimiter in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda candidate: _fit(samples[candidate]))
     header, *rows = samples[delimiter] or [[]]
@@ -161,25 +186,71 @@ def _read_csv_as(file: Path, encoding: str) -> pd.DataFrame:
     if sum(map(bool, names)) < 2:
         raise UserError(f"{file} is not a table: its first line names no two columns; separate names by , or ; or tab")
     _check_names(file, names)
+    options: dict[str, Any] = {
+        "sep": delimiter,
+        "header": 0,
+        "names": _fill_blanks(names),
+        "index_col": False,
+        "encoding": encoding,
+        "decimal": "," if delimiter == ";" and _has_decimal_commas(rows) else ".",
+        "na_values": ["?"],
+        "skipinitialspace": True,
+        "compression": None,
+        "low_memory": False,  # one type per column, not one per chunk
+    }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header lose data
-            frame = pd.read_csv(
-                file,
-                sep=delimiter,
-                header=0,
-                names=_fill_blanks(names),
-                index_col=False,
-                encoding=encoding,
-                decimal="," if delimiter == ";" and _has_decimal_commas(rows) else ".",
-                na_values=["?"],
-                skipinitialspace=True,
-                compression=None,
-                low_memory=False,  # one type per column, not one per chunk
-            )
+            frame = pd.read_csv(file, **options)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise UserError(f"{file} is not a well-formed CSV file: {_explain(error)}") from None
-    return frame if names[0] else frame.iloc[:, 1:]
+    for name in [name for name in frame if _rounded(frame[name]) or _with_unread_missing(frame[name])]:
+        frame[name] = _exact(file, name, options, frame[name])
+    short = _short_lines(file, encoding, delimiter, len(names)) if frame.iloc[:, -1].hasnans else []
+    return (frame if names[0] else frame.iloc[:, 1:]), _short_note(file, short)
+
+
+def _rounded(column: pd.Series) -> bool:
+    """Whether these may be whole numbers that lost digits, as a missing value among them made the column a float."""
+    if not pd.api.types.is_float_dtype(column.dtype) or not column.hasnans:
+        return False
+    present = column.dropna().to_numpy(dtype=float)
+    return bool((np.abs(present) >= 2.0**53).any() and (np.isfinite(present) & (present == np.floor(present))).all())
+
+
+def _with_unread_missing(column: pd.Series) -> bool:
+    """Whether missing values stand as text: pandas leaves them so beside whole numbers above 2**63."""
+    return pd.api.types.is_string_dtype(column.dtype) and bool(column.isin(["", "?", "NA", "NaN", "nan", "null"]).any())
+
+
+def _exact(file: Path, name: str, options: dict[str, Any], rounded: pd.Series) -> pd.Series:
+    """The column read as whole numbers; as it was where its text is no whole number that 64 bits hold."""
+    text = pd.read_csv(file, **options, usecols=[name], dtype="str")[name]
+    for dtype in ("Int64", "UInt64"):
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            numbers = [None if missing else int(field) for field, missing in zip(text, text.isna(), strict=True)]
+            return pd.Series(pd.array(numbers, dtype=dtype), name=name)
+    return rounded if pd.api.types.is_float_dtype(rounded.dtype) else text
+
+
+def _short_lines(file: Path, encoding: str, delimiter: str, width: int) -> list[int]:
+    """The lines whose rows have fewer fields than the header; the parser fills these up without a word."""
+    short = []
+    with file.open(encoding=encoding, newline="") as stream, contextlib.suppress(csv.Error):
+        reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
+        for row in reader:
+            if len(row) < width and (len(row) > 1 or (row and row[0].strip())):
+                short.append(reader.line_num)
+    return short
+
+
+def _short_note(file: Path, lines: Sequence[int]) -> tuple[str, ...]:
+    if not lines:
+        return ()
+    rows = "1 row has" if len(lines) == 1 else f"{len(lines):,} rows have"
+    shown = ", ".join(f"{line:,}" for line in lines[:3]) + (", …" if len(lines) > 3 else "")
+    where = f"line{'s' * (len(lines) > 1)} {shown}"
+    return (f"{file.name}: {rows} fewer fields than the header ({where}); what lacks is taken as missing",)
 
 
 def _first_rows(file: Path, encoding: str, delimiter: str) -> list[list[str]]:

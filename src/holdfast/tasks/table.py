@@ -39,7 +39,8 @@ class TableFile(Task):
     r"""A CSV or Parquet file, or a folder of them; rows come from environments and have a label.
 
     Without ``split`` and ``holdout_environment`` every environment is held out in turn (:meth:`folds`), over ten
-    environments in five groups of nearly equal size. In each fold ``test`` holds all rows of the environments held
+    environments in five groups of nearly equal size; what was pooled as ``rare`` is no environment and only trained on.
+    In each fold ``test`` holds all rows of the environments held
     out; the units of the others are dealt at random, evenly over environments and classes: 60 % train, 15 %
     selection, 10 % holdout, 15 % test-same. Loaded itself, such a task has no ``test``.
 
@@ -110,7 +111,7 @@ class TableFile(Task):
             classes=classes,
             groups=self.group,
             question=self._question(),
-            notes=(*rows.notes, *chosen.notes, *encoder.notes, *_unseen(classes, label[train])),
+            notes=(*self._role_notes(), *rows.notes, *chosen.notes, *encoder.notes, *_unseen(classes, label[train])),
             pictures=(environment_table(data, self.label, classes, tested),),
             encoder=encoder,
         )
@@ -118,27 +119,49 @@ class TableFile(Task):
     def folds(self) -> Sequence[TableFile]:
         if self.split or self.holdout_environment:
             return (self,)
-        environment = self._read().environment
-        names = [name.replace("|", r"\|") for name in environment.names]
-        grouped = len(names) > MAX_SINGLE_FOLDS
-        groups = balanced_folds(torch.bincount(environment.codes), GROUPED_FOLDS if grouped else len(names))
+        rows = self._read()
+        own = [code for code, name in enumerate(rows.environment.names) if name != rows.pooled]
+        if len(own) < 2:
+            raise UserError(
+                f"only {rows.environment.names[own[0]]!r} has {self.min_environment_rows} rows or more, and one "
+                "environment cannot be held out from others: name a coarser column as --environment or lower "
+                "--min-environment-rows"
+            )
+        grouped = len(own) > MAX_SINGLE_FOLDS
+        sizes = torch.bincount(rows.environment.codes, minlength=len(rows.environment.names))[own]
+        groups = balanced_folds(sizes, GROUPED_FOLDS if grouped else len(own))
+        names = [rows.environment.names[code].replace("|", r"\|") for code in own]
         held_out = ["|".join(names[member] for member in group) for group in sorted(groups)]
         return tuple(dataclasses.replace(self, holdout_environment=names) for names in held_out)
 
     @property
     def title(self) -> str:
-        return Path(self.path).name
+        path = Path(self.path)
+        shard = re.fullmatch(r".+-\d+-of-\d+|train|test|data", path.stem)
+        return f"{path.absolute().parent.name}/{path.name}" if shard else path.name
 
     @property
     def question(self) -> str:
         return (
-            f"Can {self.label!r} be predicted from {Path(self.path).name} where {self.environment!r} has a value that "
-            "training has not seen?"
+            f"Can {self.label!r} be predicted from {self.title} where {self.environment!r} has a value that training "
+            "has not seen?"
         )
 
     @property
     def fold_name(self) -> str:
         return ", ".join(self._held_out_names())
+
+    def _role_notes(self) -> tuple[str, ...]:
+        """What the environments, groups, units and weights are, in words for the report."""
+        notes = [f"environments are the values of {self.environment!r}"]
+        if self.group:
+            of = "the combinations of " if len(self.group) > 1 else "the values of "
+            notes.append(f"groups are {of}{' and '.join(map(repr, self.group))}")
+        if self.unit is not None:
+            notes.append(f"rows with the same {self.unit!r} are one unit: never split, and resampled together")
+        if self.weight is not None:
+            notes.append(f"rows are weighted by {self.weight!r}: in training, in selection and in every number below")
+        return tuple(notes)
 
     def _held_out_names(self) -> list[str]:
         names = re.split(r"(?<!\\)\|", self.holdout_environment) if self.holdout_environment else []
@@ -150,11 +173,11 @@ class TableFile(Task):
         Raises:
             UserError: Options contradict each other, or the file does not hold what they say.
         """
-        from holdfast.tables import check_roles, infer_kind, read_table
+        from holdfast.tables import check_roles, infer_kind, read_with_notes
 
         roles = self._roles()
-        frame = read_table(self.path)
-        notes = list(check_roles(frame, roles, None if self.kind == "auto" else self.kind))
+        frame, reading = read_with_notes(self.path)
+        notes = list(reading + check_roles(frame, roles, None if self.kind == "auto" else self.kind))
         kind = infer_kind(frame[self.label]) if self.kind == "auto" else self.kind
         _check_group_names(roles)
         index = torch.arange(len(frame))
@@ -162,9 +185,9 @@ class TableFile(Task):
             if not used.all():
                 notes.append(f"left out, {why}: {count(int((~used).sum()), 'row')}")
                 frame, index = frame[used[index].numpy()], index[used[index]]
-        environment, pooling = _pooled(_column(frame[self.environment]), self.min_environment_rows)
+        environment, pooled, pooling = _pooled(_column(frame[self.environment]), self.min_environment_rows)
         unit = None if self.unit is None else _numbered(frame[self.unit])
-        return _Rows(frame, index, environment, unit, kind, (*notes, *pooling))
+        return _Rows(frame, index, environment, pooled, unit, kind, (*notes, *pooling))
 
     def _usable(self, frame: pd.DataFrame) -> list[tuple[str, Tensor]]:
         """Reasons to leave rows out, each with (N,) which rows are not left out."""
@@ -215,7 +238,7 @@ class TableFile(Task):
         return tuple(name for name in candidates if name not in left_out)
 
     def _question(self) -> str:
-        what = f"{self.label!r} be predicted from {Path(self.path).name}"
+        what = f"{self.label!r} be predicted from {self.title}"
         held_out = self._held_out_names()
         if held_out:
             shown = ", ".join(held_out[:5]) + (f", … ({count(len(held_out), 'value')})" if len(held_out) > 5 else "")
@@ -227,11 +250,17 @@ class TableFile(Task):
 
 @dataclass(frozen=True)
 class _Rows:
-    """The usable rows of a file; ``index`` (N,) holds their positions in it."""
+    """The usable rows of a file.
+
+    Attributes:
+        index: (N,) their positions in it.
+        pooled: Name of the environment that holds the rare ones, if there are such.
+    """
 
     frame: pd.DataFrame
     index: Tensor
     environment: Column
+    pooled: str | None
     unit: Column | None
     kind: Kind
     notes: tuple[str, ...]
@@ -274,12 +303,12 @@ def _label(series: pd.Series, kind: Kind) -> tuple[Tensor, tuple[str, ...]]:
     return column.codes, column.names
 
 
-def _pooled(column: Column, minimum: int) -> tuple[Column, tuple[str, ...]]:
-    """Environments of fewer rows than ``minimum`` as one called ``rare``, with a note."""
+def _pooled(column: Column, minimum: int) -> tuple[Column, str | None, tuple[str, ...]]:
+    """Environments of fewer rows than ``minimum`` as one, what that is called, and a note."""
     sizes = torch.bincount(column.codes[column.codes >= 0], minlength=len(column.names))
     rare = sizes < minimum
     if not rare.any():
-        return column, ()
+        return column, None, ()
     if rare.all():
         mend = "name a coarser column as --environment or lower --min-environment-rows"
         raise UserError(f"every environment has fewer than {count(minimum, 'row')}: {mend}")
@@ -289,8 +318,9 @@ def _pooled(column: Column, minimum: int) -> tuple[Column, tuple[str, ...]]:
     place[:-1][~rare] = torch.arange(len(kept))
     place[-1] = -1
     few = f"{count(int(rare.sum()), 'environment')} of fewer than {count(minimum, 'row')}"
-    note = f"pooled as {pooled!r}: {few}, {count(int(sizes[rare].sum()), 'row')} in all"
-    return Column(place[column.codes], (*kept, pooled)), (note,)
+    in_all = count(int(sizes[rare].sum()), "row")
+    note = f"pooled as {pooled!r}, which is not held out in turn: {few}, {in_all} in all"
+    return Column(place[column.codes], (*kept, pooled)), pooled, (note,)
 
 
 def _check_group_names(roles: ColumnRoles) -> None:

@@ -20,8 +20,8 @@ class Record:
         split, role: The rows.
         environment: Their environment; None for all of the split.
         group: Their group; None for all.
-        score: Accuracy, or minus the mean squared error; higher is better.
-        loss: Mean loss.
+        score: Accuracy, or minus the mean squared error, weighted as the rows are; higher is better.
+        loss: Mean loss, weighted likewise.
         n: How many rows.
     """
 
@@ -38,7 +38,10 @@ class Record:
 def record(
     step: int, outputs: torch.Tensor, split: str, role: Role, data: Dataset, kind: Kind, groups: Column | None = None
 ) -> list[Record]:
-    """Score outputs (N, K) on all rows of a split, on each of its environments and on each of its groups."""
+    """Score outputs (N, K) on all rows of a split, on each of its environments and on each of its groups.
+
+    Environments and groups whose rows weigh nothing have no record.
+    """
     losses = default_loss(kind)(outputs, data.labels).double()
     if kind == "regression":
         scores = -losses
@@ -47,13 +50,15 @@ def record(
     else:
         scores = (outputs.argmax(dim=1) == data.labels).double()
 
+    weight = torch.ones_like(losses) if data.weight is None else data.weight.to(losses)
+
     def one(rows: torch.Tensor, environment: str | None, group: str | None) -> Record:
-        score, loss = float(scores[rows].mean()), float(losses[rows].mean())
+        score, loss = (float((weight * of_rows)[rows].sum() / weight[rows].sum()) for of_rows in (scores, losses))
         return Record(step, split, role, environment, group, score, loss, int(rows.sum()))
 
-    records = [one(torch.ones(len(data), dtype=torch.bool, device=scores.device), None, None)]
+    parts: list[tuple[torch.Tensor, str | None, str | None]] = [(torch.ones_like(weight, dtype=torch.bool), None, None)]
     for code in data.environment.present():
-        records.append(one(data.environment.codes == code, data.environment.names[code], None))
+        parts.append((data.environment.codes == code, data.environment.names[code], None))
     if groups is not None:
-        records += [one(groups.codes == code, None, groups.names[code]) for code in groups.present()]
-    return records
+        parts += [(groups.codes == code, None, groups.names[code]) for code in groups.present()]
+    return [one(*part) for part in parts if weight[part[0]].sum() > 0]
