@@ -324,7 +324,7 @@ def test_findings_tell_the_loss_the_gain_and_who_is_worst(summary):
     assert "% on test-same" in told[0]
     assert any(s.startswith("balanced beats erm on test by 24.8 points [") for s in told)
     assert any("no gain over erm is shown for group-dro (−1.0 points [" in s for s in told)
-    assert any(s.startswith("The worst group on test is red under erm, 34.0 % [") for s in told)
+    assert any(s.startswith("The worst group on test is 'red' under erm, 34.0 % [") for s in told)
 
 
 def test_an_oracle_and_unequal_tuning_are_told(run):

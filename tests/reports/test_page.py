@@ -13,7 +13,7 @@ import pytest
 from holdfast.core.artifacts import Curve, Table
 from holdfast.core.errors import HoldfastError
 from holdfast.experiments.summary import summarise
-from holdfast.reports import page
+from holdfast.reports import figures, page
 from holdfast.reports.page import render, write_report
 
 make_run = runpy.run_path(str(Path(__file__).with_name("synthetic.py")))["make_run"]
@@ -260,3 +260,20 @@ def test_many_groups_are_cut_and_many_environments_share_a_color():
     assert "the 24 worst of 100" in found.text
     assert "40 more are in the summary" in found.text
     assert "9 environments of selection" in found.text
+
+
+def test_each_environment_has_a_color_and_each_split_a_dash():
+    run = make_run(methods=FEW, folds=("north", "south"), environments=("north", "south", "east"))
+    curves = figures.learning_curves(run, summarise(run))
+    items = re.findall(r'<li( class="dashed")? style="--color:var\(--series-(\d)[^>]*>([^<]*)<', curves.legend)
+    assert items == [("", "1", "north"), ("", "2", "south"), ("", "3", "east")]
+    lines = re.findall(r'style="fill: none; (stroke-dasharray[^"]*)?stroke: var\(--series-(\d)', curves.panels["erm"])
+    assert sorted((bool(dash), color) for dash, color in lines if color) == [
+        (False, "1"), (False, "2"), (False, "3"), (True, "1"), (True, "2"),
+    ]  # fmt: skip
+
+
+def test_an_evaluation_says_of_which_seed_and_fold_it_is():
+    shown = " ".join(Page(rendered(make_run(methods=FEW, folds=("north", "south")))).text.split())
+    assert "erm seed 0, north held out" in shown
+    assert "seed 0, " not in " ".join(Page(rendered(make_run(methods=FEW))).text.split())

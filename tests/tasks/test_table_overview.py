@@ -38,5 +38,5 @@ def test_many_environments_and_classes_are_cut() -> None:
     table = environment_table(data(80, y), "kind", tuple(map(str, range(100))), torch.tensor([0]))
     assert len(table.rows) == MAX_ENVIRONMENTS
     assert len(table.columns) == 3 + MAX_CLASSES
-    assert table.caption == "The 50 largest of 80 environments."
+    assert table.caption == "The 20 largest of 80 environments."
     assert "<table>" in table.to_html()

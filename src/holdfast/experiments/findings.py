@@ -137,7 +137,7 @@ def _worst(summary: Summary) -> Iterator[str]:
             score = summary.score(method, split)
             worst = score.worst_environment if what == "environment" else score.worst_group
             if worst is not None:
-                told.append(f"{worst.name} under {method}, {_valued(summary, worst)}")
+                told.append(f"{worst.name!r} under {method}, {_valued(summary, worst)}")
         if told:
             yield f"The worst {what} on {split} is {'; '.join(told)}."
 

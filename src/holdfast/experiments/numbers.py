@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +33,10 @@ class NumberFormat:
 
         >>> NumberFormat.of("rmse", [0.31, 12.5]).value(0.31)
         '0.3'
+        >>> [NumberFormat.of(name, [0.5]).title for name in ("worst-group-accuracy", "rmse", "log-loss")]
+        ['worst-group-accuracy in %', 'RMSE in units of the target', 'log-loss']
         """
-        if metric in METRICS and METRICS[metric].unit == "fraction":
+        if _unit(metric) == "fraction":
             return NumberFormat(metric, percent=True, decimals=1)
         largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
         decimals = 2 - math.floor(math.log10(largest)) if largest > 0 else 2
@@ -41,13 +44,15 @@ class NumberFormat:
 
     @property
     def title(self) -> str:
-        """The metric with its unit: ``accuracy in %``."""
-        return f"{self.metric} in %" if self.percent else self.name
+        """The metric with its unit: ``accuracy in %``, ``RMSE in units of the target``; log loss has none."""
+        if self.percent:
+            return f"{self.metric} in {'points' if self.metric.endswith('-drop') else '%'}"
+        return f"{self.name} in units of the target" if _unit(self.metric) == "target" else self.name
 
     @property
     def name(self) -> str:
         """The metric as prose writes it."""
-        return {"rmse": "RMSE"}.get(self.metric, self.metric)
+        return re.sub(r"\brmse\b", "RMSE", self.metric)
 
     def value(self, value: float | None) -> str:
         """A value without its unit."""
@@ -78,6 +83,12 @@ class NumberFormat:
     def flipped(self, estimate: Estimate) -> str:
         """The interval of minus an estimate, in brackets."""
         return self.interval(_minus(estimate.high), _minus(estimate.low))
+
+
+def _unit(metric: str) -> str:
+    """The unit of a metric, or of the metric that it is the worst or the drop of."""
+    names = [name for name in METRICS if metric.removesuffix("-drop") == name or metric.endswith(f"-{name}")]
+    return METRICS[max(names, key=len)].unit if names else ""
 
 
 def p_text(p: float, *, equals: bool = False) -> str:

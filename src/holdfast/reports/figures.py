@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.core.artifacts import COLORS, INK, PAPER, legend, log_steps, shorten, svg
+from holdfast.core.words import count
 from holdfast.experiments.results import CellResult, RunResult
 from holdfast.experiments.seed_scores import Estimate
 from holdfast.experiments.summary import PartScore, Summary
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_PARTS = 24
-MAX_LINES = 6
 _VERDICT_COLORS = {"better": COLORS[2], "worse": COLORS[7], "undecided": INK}
 _OWN, _REFERENCE = COLORS[0], COLORS[1]
 
@@ -174,13 +174,18 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _styles(lines: Sequence[Line], solid: str) -> dict[Line, tuple[str, str]]:
-    """Color and dash of each line: a color each where they are few, else one for each split."""
-    keys: list[object] = list(lines) if len(lines) <= MAX_LINES else [split for split, _ in lines]
+    """Color and dash of each line: a color for each environment where they are few, else one for each split."""
+    keys = [environment if _told_apart(lines) else split for split, environment in lines]
     order = list(dict.fromkeys(keys))
     return {
         line: (COLORS[order.index(key) % len(COLORS)], "-" if line[0] == solid else "--")
         for line, key in zip(lines, keys, strict=True)
     }
+
+
+def _told_apart(lines: Sequence[Line]) -> bool:
+    """Whether there are colors enough for the environments."""
+    return len({environment for _, environment in lines}) <= len(COLORS)
 
 
 def _panel(
@@ -203,15 +208,17 @@ def _panel(
         log_steps(axes)
         axes.grid()
         axes.set_xlabel("step")
-        axes.set_ylabel(summary.format.title)
+        axes.set_ylabel(summary.format.title if summary.format.percent else summary.format.name)
 
     return svg(draw, title=f"learning curves of {method}", width=3.3, height=2.3)
 
 
 def _curve_legend(lines: Sequence[Line], styles: dict[Line, tuple[str, str]]) -> str:
-    if len(lines) <= MAX_LINES:
-        names = {f"{environment} ({split})": styles[split, environment] for split, environment in lines}
+    """The environments in their colors, dashed where no line of them is solid; or the splits, where they are many."""
+    if _told_apart(lines):
+        names = {environment: styles[split, environment] for split, environment in reversed(lines)}
+        names = {environment: names[environment] for environment in dict.fromkeys(name for _, name in lines)}
     else:
         counts = {split: sum(s == split for s, _ in lines) for split, _ in lines}
-        names = {f"{counts[line[0]]} environments of {line[0]}": styles[line] for line in lines}
+        names = {f"{count(counts[line[0]], 'environment')} of {line[0]}": styles[line] for line in lines}
     return legend(tuple(names), dashed=[dash == "--" for _, dash in names.values()])

@@ -156,7 +156,7 @@ class _Evaluation:
     """What one evaluation left: artifacts of each method's first cell, as many as the page has room for."""
 
     name: str
-    shown: tuple[tuple[str, tuple[_Shown, ...]], ...]
+    shown: tuple[tuple[CellResult, tuple[_Shown, ...]], ...]
     left_out: int
 
 
@@ -173,7 +173,7 @@ def _evaluations(cells: Sequence[CellResult]) -> list[_Evaluation]:
                 left_out += len(artifacts)
             elif artifacts:
                 room -= size
-                shown.append((method, artifacts))
+                shown.append((first_cells[method], artifacts))
         evaluations.append(_Evaluation(name, tuple(shown), left_out))
     return evaluations
 

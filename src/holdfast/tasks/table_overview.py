@@ -8,7 +8,7 @@ from torch import Tensor
 from holdfast.core.artifacts import Table
 from holdfast.core.data import Dataset
 
-MAX_ENVIRONMENTS = 50
+MAX_ENVIRONMENTS = 20
 MAX_CLASSES = 8
 
 
