@@ -377,3 +377,17 @@ def test_rows_of_weight_zero_are_left_out_and_an_environment_of_such_rows_is_non
     assert f"left out, of weight zero: {len(frame) - len(used)} rows" in task.notes
     assert task.splits[0].data.environment.names == ("B", "C", "D")
     assert sorted(row for split in task.splits for row in split.data.index.tolist()) == used.tolist()
+
+
+def test_for_a_model_made_elsewhere_every_usable_row_is_measured_once(make: Make) -> None:
+    frame = patients()
+    frame.loc[[3, 7], "hospital"] = None
+    data = make(frame, unit="patient", group=("sex",)).whole()
+    (split,) = data.splits
+    assert (split.role, len(split.data)) == ("test", 398)
+    assert not split.shifted
+    assert data.raw is not None
+    assert data.raw.features == ("age", "ward", "survey", "cost")
+    asked = torch.tensor([10, 4])
+    expected = frame.drop(columns="died").iloc[[10, 4]]
+    pd.testing.assert_frame_equal(data.raw.rows(asked), expected, check_dtype=False)

@@ -17,6 +17,8 @@ from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.registry import Plugin
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from holdfast.core.ledger import Ledger
     from holdfast.tables.encoder import Encoder
 
@@ -43,6 +45,23 @@ class Split:
     phase: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class RawTable:
+    """A table as it was read.
+
+    Attributes:
+        frame: Its usable rows without the label, indexed by row id.
+        features: The columns that a model of this task reads.
+    """
+
+    frame: pd.DataFrame
+    features: tuple[str, ...]
+
+    def rows(self, index: Tensor) -> pd.DataFrame:
+        """The rows of these (M,) row ids."""
+        return self.frame.loc[index.numpy()]
+
+
 @dataclass(frozen=True)
 class TaskData:
     """What a task loads: its splits and the facts that methods, evaluations and reports need.
@@ -64,6 +83,7 @@ class TaskData:
         render: ``(factors, noise_ids) -> x``: draws rows from their factors, where the task can; ``factors`` maps
             factor names to (N,) codes, equal noise ids give equal nuisance.
         encoder: What turned a table's columns into x, so that a model can be used on raw rows.
+        raw: The rows of a table as they were read, for models that were made elsewhere.
     """
 
     kind: Kind
@@ -81,6 +101,7 @@ class TaskData:
     pictures: tuple[Artifact, ...] = ()
     render: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
     encoder: Encoder | None = None
+    raw: RawTable | None = None
 
     def __post_init__(self) -> None:
         names = [split.name for split in self.splits]
@@ -137,6 +158,14 @@ class Task(Plugin):
     def folds(self) -> Sequence[Task]:
         """The tasks that a run of this one stands for: itself, or one for each environment held out."""
         return (self,)
+
+    def whole(self) -> TaskData:
+        """The data for a model that was made elsewhere: rows that nothing is trained on, all of them where it can be.
+
+        Raises:
+            UserError: The data cannot be had as asked.
+        """
+        return self.load()
 
     @property
     def title(self) -> str:

@@ -17,10 +17,10 @@ from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
-from holdfast.core.task import Kind, Split, Task, TaskData
+from holdfast.core.task import Kind, RawTable, Split, Task, TaskData
 from holdfast.core.words import count
 from holdfast.tasks.table_overview import environment_table
-from holdfast.tasks.table_splits import Parts, balanced_folds, parts_by_column, parts_by_environment
+from holdfast.tasks.table_splits import Part, Parts, balanced_folds, parts_by_column, parts_by_environment
 from holdfast.tasks.targets import target_scale, usual_model
 
 if TYPE_CHECKING:
@@ -84,14 +84,26 @@ class TableFile(Task):
     data_seed: int = 0
 
     def load(self) -> TaskData:
-        from holdfast.tables import fit_encoder
-
         rows = self._read()
         label, classes = _label(rows.frame[self.label], rows.kind)
         chosen = self._parts(rows, label, classes)
+        return self._task_data(rows, label, classes, chosen)
+
+    def whole(self) -> TaskData:
+        if self.split or self.holdout_environment:
+            return self.load()
+        rows = self._read()
+        label, classes = _label(rows.frame[self.label], rows.kind)
+        return self._task_data(rows, label, classes, Parts((Part("data", "test", torch.arange(len(label))),)))
+
+    def _task_data(self, rows: _Rows, label: Tensor, classes: tuple[str, ...], chosen: Parts) -> TaskData:
+        """The rows in their parts; what is learnt for encoding is learnt on the first of them."""
+        from holdfast.tables import fit_encoder
+
         train = chosen.parts[0].rows
         tested = torch.cat([part.rows for part in chosen.parts if part.shifted] or [train[:0]])
-        encoder = fit_encoder(rows.frame.iloc[train.numpy()], self._features(rows.frame))
+        features = self._features(rows.frame)
+        encoder = fit_encoder(rows.frame.iloc[train.numpy()], features)
         data = Dataset(
             x=torch.from_numpy(encoder.transform(rows.frame)),
             y=label,
@@ -114,6 +126,7 @@ class TableFile(Task):
             notes=(*self._role_notes(), *rows.notes, *chosen.notes, *encoder.notes, *_unseen(classes, label[train])),
             pictures=(environment_table(data, self.label, classes, tested),),
             encoder=encoder,
+            raw=_raw(rows, {self.label, self.split}, features),
         )
 
     def folds(self) -> Sequence[TableFile]:
@@ -264,6 +277,11 @@ class _Rows:
     unit: Column | None
     kind: Kind
     notes: tuple[str, ...]
+
+
+def _raw(rows: _Rows, hidden: set[str | None], features: tuple[str, ...]) -> RawTable:
+    shown = rows.frame[[name for name in rows.frame.columns if name not in hidden]]
+    return RawTable(shown.set_axis(rows.index.numpy(), axis=0), features)
 
 
 def _column(series: pd.Series) -> Column:
