@@ -167,28 +167,18 @@ def test_booleans_are_codes() -> None:
     np.testing.assert_allclose(probabilities, estimator.predict_proba(data.x.numpy()))  # type: ignore[union-attr]
 
 
-def test_a_cached_predictor_looks_at_every_data_set_once() -> None:
+def test_a_cached_predictor_looks_once_at_the_data_sets_it_was_told_of() -> None:
     model = Watched()
     inner = ModulePredictor(model, "classification", ("a", "b"))
-    predictor: Predictor = cached(inner)
-    one, two = rows(4), rows(4)
+    one, two, other = rows(4), rows(4), rows(4)
+    predictor: Predictor = cached(inner, [one, two])
     first = predictor.predict(one)
     assert predictor.predict(one) is first
     assert len(model.seen) == 1
     assert predictor.predict(two) is not first
     assert len(model.seen) == 2
+    assert predictor.predict(other) is not predictor.predict(other)
+    assert len(model.seen) == 4
     assert torch.equal(predictor.predict(two).outputs, inner.predict(two).outputs)
     assert predictor.module is model
-    assert cached(EstimatorPredictor(None, "regression")).module is None
-
-
-def test_a_cache_never_takes_a_new_data_set_for_one_that_is_gone() -> None:
-    class Sizes:
-        module = None
-
-        def predict(self, rows: Dataset) -> Prediction:
-            return Prediction(mean=torch.full((len(rows),), float(len(rows))))
-
-    predictor = cached(Sizes())
-    for n in range(1, 50):  # each data set is gone, but for the cache, before the next takes its place in memory
-        assert predictor.predict(rows(n)).outputs.shape == (n, 1)
+    assert cached(EstimatorPredictor(None, "regression"), []).module is None

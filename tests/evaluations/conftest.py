@@ -53,7 +53,7 @@ class Bench:
 
     def run(self, evaluation: Evaluation, *splits: Split, seed: int = 0) -> Result:
         task = self.task(*splits)
-        predictor = cached(ModulePredictor(nn.Identity(), task.kind, task.classes))
+        predictor = cached(ModulePredictor(nn.Identity(), task.kind, task.classes), [])
         return evaluation.evaluate(predictor, task, np.random.default_rng(seed))
 
 

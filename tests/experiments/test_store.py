@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from holdfast.core.errors import UserError
-from holdfast.core.evaluation import Evaluation
+from holdfast.core.evaluation import Evaluation, Finding, Result
 from holdfast.core.files import write_tree
 from holdfast.core.registry import create
 from holdfast.experiments.cells import finish_cell, load_module
@@ -301,3 +301,10 @@ def test_a_ledger_has_the_seconds_of_the_whole_fit(
     seconds = only_cell(make_grid(methods), store).read("ledger")["seconds"]
     assert set(seconds) == names
     assert all(value > 0 for value in seconds.values())
+
+
+def test_findings_are_kept_in_order(store: CellStore, make_grid: MakeGrid) -> None:
+    cell = only_cell(make_grid(), store)
+    findings = (Finding("scanner", "The model relies on 'scanner'.", alarm=True), Finding("age", "It does on 'age'."))
+    cell.save_evaluation("abc", {}, Result(findings=findings))
+    assert cell.evaluation("abc").findings == findings

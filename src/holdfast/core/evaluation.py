@@ -14,6 +14,7 @@ from holdfast.core.task import TaskData
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Predictor(Protocol):
         """The network, for white-box evaluations; None where there is none."""
         ...
 
-    def predict(self, rows: Dataset) -> Prediction:
-        """Predict these rows; labels and columns are not looked at."""
+    def predict(self, rows: Dataset | pd.DataFrame) -> Prediction:
+        """Predict these rows, raw ones where the task is a table; labels and columns are not looked at."""
         ...
 
 
@@ -92,11 +93,27 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What an evaluation's numbers say, in one plain sentence.
+
+    Attributes:
+        subject: What it is about, such as a column.
+        sentence: With the numbers that carry it.
+        alarm: Whether it is a reason to act.
+    """
+
+    subject: str
+    sentence: str
+    alarm: bool = False
+
+
+@dataclass(frozen=True)
 class Result:
-    """What an evaluation returns."""
+    """What an evaluation returns; findings come the most important first."""
 
     measurements: tuple[Measurement, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class Evaluation(Plugin):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -120,12 +121,12 @@ class EstimatorPredictor:
         return Prediction(logits=probabilities.clamp_min(LEAST_PROBABILITY).log())
 
 
-def cached(predictor: Predictor) -> Predictor:
-    """The predictor, remembering what it said of each ``Dataset`` object, so that several evaluations cost one pass.
+def cached(predictor: Predictor, splits: Iterable[Dataset]) -> Predictor:
+    """The predictor, remembering what it said of these data sets, so that several evaluations cost one pass.
 
-    Data sets are told apart by identity, and kept alive: use it for the splits of one loaded task.
+    Data sets are told apart by identity; what is said of others is not kept.
     """
-    return _Cached(predictor)
+    return _Cached(predictor, {id(rows): rows for rows in splits})
 
 
 def forward(model: nn.Module, rows: Dataset, device: torch.device | str = "cpu", batch_size: int = 4096) -> Tensor:
@@ -145,16 +146,19 @@ def forward(model: nn.Module, rows: Dataset, device: torch.device | str = "cpu",
 @dataclass(frozen=True, eq=False)
 class _Cached:
     predictor: Predictor
-    known: dict[int, tuple[Dataset, Prediction]] = field(default_factory=dict)
+    splits: dict[int, Dataset]
+    known: dict[int, Prediction] = field(default_factory=dict)
 
     @property
     def module(self) -> nn.Module | None:
         return self.predictor.module
 
-    def predict(self, rows: Dataset) -> Prediction:
+    def predict(self, rows: Dataset | pd.DataFrame) -> Prediction:
+        if id(rows) not in self.splits:
+            return self.predictor.predict(rows)
         if id(rows) not in self.known:
-            self.known[id(rows)] = rows, self.predictor.predict(rows)
-        return self.known[id(rows)][1]
+            self.known[id(rows)] = self.predictor.predict(rows)
+        return self.known[id(rows)]
 
 
 def _encoded(rows: Dataset | pd.DataFrame, encoder: Encoder | None) -> Dataset:

@@ -100,7 +100,7 @@ class _Work:
         if not self.cell.has_evaluation(key):
             results = [self._evaluate(evaluation, phase, key) for phase in range(self.data.phases)]
             measurements = tuple(m for result in results for m in result.measurements)
-            self.cell.save_evaluation(key, what, Result(measurements, results[-1].artifacts))
+            self.cell.save_evaluation(key, what, dataclasses.replace(results[-1], measurements=measurements))
         return key
 
     def score(self) -> str:
@@ -119,7 +119,8 @@ class _Work:
 
     def _predictor(self, phase: int) -> Predictor:
         if phase not in self._predictors:
-            self._predictors[phase] = cached(predictor_of(self._model(phase), self.data))
+            splits = [split.data for split in self.data.splits]
+            self._predictors[phase] = cached(predictor_of(self._model(phase), self.data), splits)
         return self._predictors[phase]
 
     def _model(self, phase: int) -> Any:

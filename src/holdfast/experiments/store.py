@@ -22,7 +22,7 @@ import pandas as pd
 
 from holdfast.core.artifacts import from_json, to_json
 from holdfast.core.errors import UserError
-from holdfast.core.evaluation import Measurement, Result
+from holdfast.core.evaluation import Finding, Measurement, Result
 from holdfast.core.files import Unreadable, atomic_path, read_json, read_tree, write_json, write_text, write_tree
 from holdfast.core.ledger import Ledger
 from holdfast.experiments.results import RowScores
@@ -96,7 +96,8 @@ class Cell:
     def save_evaluation(self, key: str, what: Mapping[str, Any], result: Result) -> None:
         """Keep a finished evaluation; its measurements are written last and mark it as whole."""
         artifacts = [to_json(artifact) for artifact in result.artifacts]
-        write_json(self._artifacts(key), {"evaluation": what, "artifacts": artifacts})
+        findings = [dataclasses.asdict(finding) for finding in result.findings]
+        write_json(self._artifacts(key), {"evaluation": what, "artifacts": artifacts, "findings": findings})
         _write_rows(self._measurements(key), result.measurements, Measurement)
 
     def evaluation(self, key: str) -> Result:
@@ -104,8 +105,10 @@ class Cell:
         with _undamaged(self._measurements(key)):
             measurements = tuple(Measurement(**row) for row in _read_rows(self._measurements(key)))
         with _undamaged(self._artifacts(key)):
-            artifacts = tuple(from_json(item) for item in read_json(self._artifacts(key))["artifacts"])
-        return Result(measurements, artifacts)
+            kept = read_json(self._artifacts(key))
+            artifacts = tuple(from_json(item) for item in kept["artifacts"])
+            findings = tuple(Finding(**item) for item in kept.get("findings", ()))
+        return Result(measurements, artifacts, findings)
 
     def save_scores(self, key: str, scores: Sequence[RowScores]) -> None:
         """Keep per-row scores of one selection rule."""
