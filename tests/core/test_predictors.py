@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError
-from holdfast.core.evaluation import Prediction, Predictor
+from holdfast.core.evaluation import Predictor
 from holdfast.core.predictors import EstimatorPredictor, ModulePredictor, cached, forward
 from holdfast.tables.encoder import fit_encoder
 
