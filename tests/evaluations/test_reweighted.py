@@ -27,10 +27,21 @@ class Says:
         return Prediction(logits=said) if said.ndim == 2 else Prediction(mean=said)
 
 
-def evaluate(frame: pd.DataFrame, y: np.ndarray, outputs: np.ndarray, weight: Any = None, **options: Any) -> Result:
+def evaluate(
+    frame: pd.DataFrame,
+    y: np.ndarray,
+    outputs: np.ndarray,
+    weight: Any = None,
+    attributes: tuple[str, ...] = (),
+    **options: Any,
+) -> Result:
     labels, n = torch.as_tensor(y), len(frame)
     data = Dataset(
-        torch.zeros(n, 1), labels, Column.constant(n), weight=None if weight is None else torch.tensor(weight)
+        torch.zeros(n, 1),
+        labels,
+        Column.constant(n),
+        {name: Column.constant(n) for name in attributes},
+        weight=None if weight is None else torch.tensor(weight),
     )
     classification = not labels.is_floating_point()
     classes = ("no", "yes") if classification else ()
@@ -52,7 +63,8 @@ def lines(result: Result) -> dict[str, tuple[float, ...]]:
 
 
 def test_a_model_that_reads_the_color_falls_to_chance() -> None:
-    result = evaluate(*follows_color())
+    assert not evaluate(*follows_color()).findings
+    result = evaluate(*follows_color(), attributes=("color",))
     now, then, rise, low, high = lines(result)["color"]
     assert (now, then) == pytest.approx((0.1, 0.5))
     assert low < rise < high
@@ -86,7 +98,7 @@ def test_regression_by_quarters() -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(size=4000)
     frame = pd.DataFrame({"z": y + 1.5 * rng.normal(size=4000)})
-    result = evaluate(frame, y, frame["z"].to_numpy())
+    result = evaluate(frame, y, frame["z"].to_numpy(), attributes=("z",))
     assert lines(result)["z"][3] > 0.2
     assert "squared error would rise" in result.findings[0].sentence
 

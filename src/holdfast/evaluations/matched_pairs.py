@@ -43,12 +43,14 @@ class MatchedPairs(Evaluation):
     Attributes:
         caliper: Largest distance, in standard deviations, per square root of a feature.
         least_pairs: Values of fewer pairs are left out.
+        least: Differences that are not surely larger are not named.
         max_rows: So many rows are used at most.
         level: Of the intervals.
     """
 
     caliper: Annotated[float, Range(low=0.0)] = 0.5
     least_pairs: Annotated[int, Range(low=2)] = 20
+    least: Annotated[float, Range(0.0, 1.0)] = 0.02
     max_rows: Annotated[int, Range(low=100)] = 6_000
     level: Level = 0.95
 
@@ -69,7 +71,7 @@ class MatchedPairs(Evaluation):
         return Result(
             tuple(d.measurement(self.level) for d in found),
             (_table(found, task, self.level),),
-            tuple(d.finding(_alike(data)) for d in found if d.low > 0 or d.high < 0)[:3],
+            tuple(d.finding(_alike(data)) for d in found if max(d.low, -d.high) > self.least)[:3],
         )
 
     def _pairs(self, task: TaskData, data: Dataset, name: str, code: int, rng: np.random.Generator) -> NDArray[Any]:

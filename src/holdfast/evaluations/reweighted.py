@@ -47,7 +47,7 @@ class Reweighted(Evaluation):
     over rows or units, and hold together over all columns.
 
     Attributes:
-        least: An alarm is raised where the rise is surely above this.
+        least: An alarm is raised where the rise is surely above this for an attribute, that is a group column.
         covered: Combinations of at least five rows must make up this share of the reweighted rows.
         replicates: Of the bootstrap.
         max_rows: So many rows are used at most.
@@ -72,7 +72,8 @@ class Reweighted(Evaluation):
         each = simultaneous_level(self.level, len(columns))
         rises = [_Rise.of(name, rows, label, codes, draws, each) for name, codes in columns.items()]
         rises.sort(key=lambda rise: -rise.value)
-        alarms = [rise for rise in rises if rise.low > self.least]
+        # That a model loses what a feature says of the label is no reason to act; an attribute should say nothing.
+        alarms = [rise for rise in rises if rise.low > self.least and rise.column in rows.data.attributes]
         return Result(
             tuple(rise.measurement(rows, self.level) for rise in rises),
             (_table(rises, task.kind, self.level),),
