@@ -59,7 +59,7 @@ def follows_color(n_aligned: int = 900, n_conflicting: int = 100) -> tuple[pd.Da
 
 
 def lines(result: Result) -> dict[str, tuple[float, ...]]:
-    return {str(row[0]): row[1:] for row in result.artifacts[0].rows}  # type: ignore[union-attr]
+    return {str(row[0]): row[2:] for row in result.artifacts[0].rows}  # type: ignore[union-attr]
 
 
 def test_a_model_that_reads_the_color_falls_to_chance() -> None:
@@ -108,3 +108,23 @@ def test_columns_of_many_levels_and_combinations_too_rare_are_left_out() -> None
     frame["name"] = [f"n{k}" for k in range(len(y))]
     assert set(lines(evaluate(frame, y, said))) == {"k"}
     assert evaluate(frame[["name"]], y, said) == Result()
+
+
+def test_environments_in_which_the_color_misleads_do_not_hide_those_where_it_helps() -> None:
+    frame, y, said = follows_color()
+    both = pd.concat([frame, frame], ignore_index=True)
+    data = Dataset(
+        torch.zeros(2 * len(y), 1),
+        torch.tensor(np.concatenate([y, 1 - y])),
+        Column(torch.arange(2).repeat_interleave(len(y)), ("A", "B")),
+        {"color": Column.constant(2 * len(y))},
+    )
+    task = TaskData(
+        "classification", (Split("data", "test", data),), MLP(), classes=("no", "yes"), raw=RawTable(both, ())
+    )
+    result = Reweighted().evaluate(Says(np.concatenate([said, said])), task, np.random.default_rng(0))
+    (finding,) = result.findings
+    assert "in 'A'" in finding.sentence
+    assert "from 90.0 % to 50.0 %" in finding.sentence
+    rises = {m.environment: m.value for m in result.measurements if "color" in m.metric}
+    assert rises == pytest.approx({"A": 0.4, "B": -0.4})

@@ -33,7 +33,7 @@ FEWEST_IN_CELL = 5
 @register
 @dataclass(frozen=True, kw_only=True)
 class Reweighted(Evaluation):
-    """The rise of error when rows are reweighted so that a column is independent of the label, for each column.
+    """The rise of error when rows of an environment are reweighted so that a column says nothing of the label.
 
     A row of label y and value a weighs P(y) P(a) / P(y, a): labels and values are as frequent as before, and say
     nothing of each other. A model that is right just as often for every combination loses nothing; one that is right
@@ -44,7 +44,7 @@ class Reweighted(Evaluation):
 
     Numbers are cut into quarters (the label of a regression too), columns of over twelve levels are left out, and so
     are those with combinations too rare to be weighted up. Intervals are normal with the bootstrap's standard error
-    over rows or units, and hold together over all columns.
+    over rows or units, and hold together over all columns and environments.
 
     Attributes:
         least: An alarm is raised where the rise is surely above this for an attribute, that is a group column.
@@ -65,20 +65,33 @@ class Reweighted(Evaluation):
         if rows is None:
             return Result()
         label = _codes(rows.label if task.kind == "regression" else rows.label.astype(str))
-        columns = {name: codes for name, codes in _columns(rows.columns) if self._is_covered(label, codes, rows.weight)}
-        if not columns or label.max() == 0:
+        columns = dict(_columns(rows.columns))
+        environment = rows.data.environment
+        cases = [
+            _Case(name, environment.names[code], np.flatnonzero(environment.codes.numpy() == code))
+            for name in columns
+            for code in environment.present()
+        ]
+        covered = [c for c in cases if self._is_covered(label[c.rows], columns[c.column][c.rows], rows.weight[c.rows])]
+        if not covered:
             return Result()
-        draws = np.concatenate(list(multiplicities(rows.unit, self.replicates, rng)))
-        each = simultaneous_level(self.level, len(columns))
-        rises = [_Rise.of(name, rows, label, codes, draws, each) for name, codes in columns.items()]
+        draws = np.concatenate(list(multiplicities(rows.unit, self.replicates, rng))) * rows.weight
+        each = simultaneous_level(self.level, len(covered))
+        rises = [_Rise.of(c, rows, (label, columns[c.column]), draws, each) for c in covered]
         rises.sort(key=lambda rise: -rise.value)
-        # That a model loses what a feature says of the label is no reason to act; an attribute should say nothing.
-        alarms = [rise for rise in rises if rise.low > self.least and rise.column in rows.data.attributes]
         return Result(
             tuple(rise.measurement(rows, self.level) for rise in rises),
             (_table(rises, task.kind, self.level),),
-            tuple(rise.finding(task.kind) for rise in alarms),
+            tuple(rise.finding(task.kind) for rise in self._alarms(rises, rows)),
         )
+
+    def _alarms(self, rises: Sequence[_Rise], rows: Described) -> list[_Rise]:
+        """The largest rise of each attribute, where it is surely large.
+
+        That a model loses what a feature says of the label is no reason to act; an attribute should say nothing.
+        """
+        largest = {rise.column: rise for rise in reversed(rises) if rise.low > self.least}
+        return [rise for rise in rises if largest.get(rise.column) is rise and rise.column in rows.data.attributes]
 
     def _is_covered(self, label: Codes, codes: Codes, weight: Array) -> bool:
         """Whether combinations of enough rows make up nearly all of the reweighted rows."""
@@ -90,11 +103,21 @@ class Reweighted(Evaluation):
         return bool(independent[cells >= FEWEST_IN_CELL].sum() >= self.covered)
 
 
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """A column in an environment, and the positions of the environment's rows."""
+
+    column: str
+    environment: str
+    rows: NDArray[Any]
+
+
 @dataclass(frozen=True)
 class _Rise:
     """Mean loss as it is, and with the column independent of the label."""
 
     column: str
+    environment: str
     n: int
     plain: float
     reweighted: float
@@ -106,14 +129,17 @@ class _Rise:
         return self.reweighted - self.plain
 
     @staticmethod
-    def of(column: str, rows: Described, label: Codes, codes: Codes, draws: Array, level: float) -> _Rise:
+    def of(case: _Case, rows: Described, codes: tuple[Codes, Codes], draws: Array, level: float) -> _Rise:
         from scipy.stats import norm
 
-        one = _losses(rows, label, codes, rows.weight[None])[0]
-        drawn = _losses(rows, label, codes, draws * rows.weight)
-        error = float(np.nanstd(drawn[:, 1] - drawn[:, 0], ddof=1))
-        value, reach = one[1] - one[0], float(norm.ppf((1 + level) / 2)) * error
-        return _Rise(column, len(label), float(one[0]), float(one[1]), float(value - reach), float(value + reach))
+        where = case.rows
+        weights = np.concatenate([rows.weight[None, where], draws[:, where]])
+        one, *drawn = _losses(rows.loss[where], codes[0][where], codes[1][where], weights)
+        error = float(np.nanstd([then - now for now, then in drawn], ddof=1))
+        value, reach = float(one[1] - one[0]), float(norm.ppf((1 + level) / 2)) * error
+        return _Rise(
+            case.column, case.environment, len(where), float(one[0]), float(one[1]), value - reach, value + reach
+        )
 
     def measurement(self, rows: Described, level: float) -> Measurement:
         return Measurement(
@@ -125,6 +151,7 @@ class _Rise:
             high=self.high,
             interval="simultaneous bootstrap",
             level=level,
+            environment=self.environment,
             unit="row" if rows.data.unit is None else "unit",
             higher_is_better=False,
         )
@@ -136,10 +163,11 @@ class _Rise:
         else:
             change = "the squared error would rise"
         by = f"by {value:.1f} points [{low:.1f}, {high:.1f}]"
-        return Finding(self.column, f"If {self.column!r} no longer went with the label, {change}, {by}.", alarm=True)
+        then = f"If {self.column!r} no longer went with the label in {self.environment!r}"
+        return Finding(self.column, f"{then}, {change}, {by}.", alarm=True)
 
 
-def _losses(rows: Described, label: Codes, codes: Codes, weights: Array) -> Array:
+def _losses(loss_of_rows: Array, label: Codes, codes: Codes, weights: Array) -> Array:
     """(R, 2) mean loss under R weightings (R, N), plain and with label and column independent of each other.
 
     A combination that a weighting leaves empty counts with the mean loss of its label.
@@ -148,7 +176,7 @@ def _losses(rows: Described, label: Codes, codes: Codes, weights: Array) -> Arra
     cell = np.zeros((len(label), shape[0] * shape[1]))
     cell[np.arange(len(label)), label * shape[1] + codes] = 1
     mass = (weights @ cell).reshape(-1, *shape)
-    loss = (weights @ (cell * rows.loss[:, None])).reshape(-1, *shape)
+    loss = (weights @ (cell * loss_of_rows[:, None])).reshape(-1, *shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         by_label = loss.sum(axis=2, keepdims=True) / mass.sum(axis=2, keepdims=True)
         mean = np.where(mass > 0, loss / mass, by_label)
@@ -186,10 +214,12 @@ def _codes(values: Any) -> Codes:
 
 def _table(rises: Sequence[_Rise], kind: Kind, level: float) -> Table:
     wrong = "error" if kind == "classification" else "squared error"
+    lines = [(r.column, r.environment, r.plain, r.reweighted, r.value, r.low, r.high) for r in rises]
     return Table(
         "if a column no longer went with the label",
-        ("column", f"{wrong} now", f"{wrong} then", "rise", "low", "high"),
-        tuple((rise.column, rise.plain, rise.reweighted, rise.value, rise.low, rise.high) for rise in rises),
-        "Rows are reweighted so that column and label are independent, each as frequent as it is. It is what such a "
-        f"shift would do, and no proof that the model reads the column. Intervals hold together at level {level:g}.",
+        ("column", "environment", f"{wrong} now", f"{wrong} then", "rise", "low", "high"),
+        tuple(lines),
+        "Rows of an environment are reweighted so that column and label are independent, each as frequent as it is. "
+        "It is what such a shift would do, and no proof that the model reads the column. "
+        f"Intervals hold together at level {level:g}.",
     )
