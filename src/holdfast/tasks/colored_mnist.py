@@ -84,7 +84,7 @@ class ColoredMNIST(Task):
             kind="classification",
             splits=splits,
             model=MLP(hidden=(390, 390)),
-            steps=1000,
+            steps=500,
             batch_size=512,
             classes=classes,
             groups=("color",),
