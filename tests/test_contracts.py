@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from holdfast.core.method import Method
+from holdfast.core.options import options_of
 from holdfast.core.registry import PACKAGES, Plugin, create, plugins
 from holdfast.core.task import Model, Task
 from holdfast.testing import METHOD_CONTRACTS, MODEL_CONTRACTS, PLUGIN_CONTRACTS, RULE_CONTRACTS, TASK_CONTRACTS
@@ -66,7 +68,11 @@ def test_tasks(name: str, contract: TaskContract, tmp_path: Path) -> None:
 
 
 def example_task(name: str, folder: Path) -> Task:
-    """The task with its defaults; a table is one of 120 rows."""
+    """The task with its defaults; a table is one of 120 rows, a named data set is used in part, where it is there."""
+    if "data_dir" in options_of(plugins("task")[name]):
+        if not os.environ.get("HOLDFAST_DATA"):
+            pytest.skip(f"HOLDFAST_DATA does not name the folder with the data set of {name}")
+        return create(Task, name, rows=1000)
     if name != "table":
         return create(Task, name)
     rows = [f"{i % 3},{'abcd'[i % 4]},{i * 7 % 11},{'xy'[i % 2]}" for i in range(120)]

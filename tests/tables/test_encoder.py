@@ -149,7 +149,7 @@ def test_columns_that_cannot_be_used_are_listed() -> None:
     assert encoder.notes == (
         "left out, no value in the training rows: 'void'",
         "left out, one value in the training rows, or only rare ones: 'same'",
-        "left out, text that hardly repeats: 'name'",
+        "left out, short text that hardly repeats: 'name'",
         "left out, lists, records or bytes: 'image', 'list'",
         "left out, a type that is neither number, category, boolean nor date: 'span'",
     )
@@ -291,7 +291,7 @@ def test_damaged_json(text: str) -> None:
             ColumnRoles("ViolentCrimesPerPop", "state"),
             "regression",
             125 + 25,  # columns but text and roles, and those with missing values
-            {"communityname": "text"},
+            {"communityname": "identifier"},
         ),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 
 def count(number: int, noun: str) -> str:
     """A number of things.
@@ -11,3 +14,17 @@ def count(number: int, noun: str) -> str:
     """
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{ending}"
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, of which repeated ones get a number.
+
+    >>> distinct(["a", "b", "a"])
+    ('a', 'b', 'a (2)')
+    """
+    seen: Counter[str] = Counter()
+    told_apart = []
+    for name in names:
+        seen[name] += 1
+        told_apart.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(told_apart)

@@ -20,6 +20,7 @@ from holdfast.tables.columns import (
     Features,
     NumericColumn,
 )
+from holdfast.tables.free_text import FreeTextColumn
 from holdfast.tables.parse import column_kind
 
 _CLASSES: dict[str, type[Any]] = {
@@ -27,12 +28,14 @@ _CLASSES: dict[str, type[Any]] = {
     "boolean": BooleanColumn,
     "categorical": CategoricalColumn,
     "date": DateColumn,
+    "free text": FreeTextColumn,
 }
 _KINDS = {cls: kind for kind, cls in _CLASSES.items()}
 _REASONS = {
     "empty": "no value in the training rows",
     "constant": "one value in the training rows, or only rare ones",
-    "text": "text that hardly repeats",
+    "identifier": "short text that hardly repeats",
+    "rare words": "text whose words hardly repeat",
     "unclear date": "dates of which the day or the month may come first; write them as 2020-12-31",
     "nested": "lists, records or bytes",
     "unsupported": "a type that is neither number, category, boolean nor date",
@@ -41,7 +44,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not used, and why: empty, constant, text, unclear date, nested or unsupported."""
+    """A column that is not used, and why: a key of ``_REASONS``."""
 
     name: str
     reason: str
@@ -119,7 +122,8 @@ def fit_encoder(
     Args:
         frame: The N training rows, and no others.
         feature_columns: Which columns to use.
-        min_level_count: Levels of a category with fewer rows are pooled as ``other``.
+        min_level_count: Levels of a category with fewer rows are pooled as ``other``; words of free text in fewer rows
+            are left out.
         max_levels: Of each category so many levels, the most frequent, have an output of their own.
 
     Raises:
@@ -158,6 +162,8 @@ def _fit_column(series: pd.Series, min_level_count: int, max_levels: int) -> Col
             column = DateColumn.fit(series)
         case "categorical":
             column = CategoricalColumn.fit(series, min_level_count, max_levels)
+        case "free text":
+            return FreeTextColumn.fit(series, min_level_count) or LeftOut(str(series.name), "rare words")
         case _:
             return LeftOut(str(series.name), kind)
     return column or LeftOut(str(series.name), "constant")
@@ -184,6 +190,7 @@ def _build(cls: type[Any], entry: dict[str, Any]) -> Any:
 
 def _json_type(item: Any) -> str:
     """The annotation of a field that holds ``item``."""
-    if isinstance(item, tuple) and all(isinstance(part, str) for part in item):
-        return "tuple[str, ...]"
+    if isinstance(item, tuple):
+        kinds = {type(part).__name__ for part in item} or {"str"}
+        return f"tuple[{'|'.join(sorted(kinds))}, ...]"
     return type(item).__name__

@@ -13,8 +13,20 @@ from holdfast.core.errors import UserError
 from holdfast.tables.codes import name_codes
 
 ColumnKind = Literal[
-    "numeric", "boolean", "date", "unclear date", "categorical", "text", "nested", "unsupported", "empty"
+    "numeric",
+    "boolean",
+    "date",
+    "unclear date",
+    "categorical",
+    "free text",
+    "identifier",
+    "nested",
+    "unsupported",
+    "empty",
 ]
+
+FREE_TEXT_WORDS = 5
+"""Text that hardly repeats is free text when it has so many words on average; names and codes have fewer."""
 
 PARSED_SHARE = 0.99
 """Text is numbers, booleans or dates when at least this share of its non-missing values parses as such."""
@@ -32,8 +44,8 @@ def column_kind(series: pd.Series, max_levels: int = 64) -> ColumnKind:
     Text that is nearly always a number, ``true``/``false`` or a date counts as that, so that a CSV file and a Parquet
     file of the same table are read alike. Dates are ``2020-12-31`` as in ISO 8601, ``31.12.2020``, and ``31/12/2020``
     or ``12/31/2020`` where some value of the column shows which of the two it is; else it is an ``unclear date``.
-    Text is ``text`` rather than ``categorical`` when it has more distinct values than ``max_levels`` and than half of
-    its non-missing rows.
+    Text is not ``categorical`` when it has more distinct values than ``max_levels`` and than half of its non-missing
+    rows: with five words or more on average it is ``free text``, otherwise an ``identifier``, such as a name or a code.
 
     Args:
         series: (N,) any column.
@@ -79,7 +91,14 @@ def _kind_by_value(present: pd.Series, max_levels: int) -> ColumnKind:
     first = _day_first(names)
     if rows[~np.isnat(_dates(names, first is not False))].sum() >= enough:
         return "unclear date" if first is None else "date"
-    return "text" if len(names) > max(max_levels, len(codes) / 2) else "categorical"
+    return _kind_of_text(names, len(codes), max_levels)
+
+
+def _kind_of_text(names: npt.NDArray[Any], rows: int, max_levels: int) -> ColumnKind:
+    if len(names) <= max(max_levels, rows / 2):
+        return "categorical"
+    words = np.mean([len(str(name).split()) for name in names])
+    return "free text" if words >= FREE_TEXT_WORDS else "identifier"
 
 
 def parse_numbers(series: pd.Series) -> npt.NDArray[np.float64]:

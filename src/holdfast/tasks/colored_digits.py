@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from holdfast.core.artifacts import Artifact, ImageGrid, Matrix
 from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Role, Split, Task, TaskData
+from holdfast.core.words import distinct
 from holdfast.models.mlp import MLP
+from holdfast.tasks.nuisance import image_chooser
+from holdfast.tasks.pictures import cooccurrence, examples
 from holdfast.tasks.stratify import stratified_parts
 
 COLORS = {
@@ -84,7 +85,8 @@ class ColoredDigits(Task):
             Split(name, role, data.take((parts == part).nonzero()[:, 0]), shifted=part == _TEST)
             for part, (name, (role, _)) in enumerate(_SPLITS.items())
         )
-        choose = _image_chooser(labels, parts)
+        choose = image_chooser(labels, parts)
+        classes = tuple(map(str, range(10)))
         grey = self.palette == "grey"
 
         def render(factors: Mapping[str, Tensor], noise_ids: Tensor) -> Tensor:
@@ -95,12 +97,12 @@ class ColoredDigits(Task):
             kind="classification",
             splits=splits,
             model=MLP(hidden=(128, 128)),
-            classes=tuple(map(str, range(10))),
+            classes=classes,
             groups=("color",),
             question="Which digit is it, when color no longer goes with the label as it did in training?",
             stable="the shape of the digit",
             shortcut="" if grey else f"its color, the label's own with probability {self._strength_text()} in training",
-            pictures=(_examples(splits), _cooccurrence(splits[0].data)),
+            pictures=(examples(splits, "label", "color"), cooccurrence(splits[0].data, "color", classes)),
             render=render,
         )
 
@@ -115,7 +117,7 @@ class ColoredDigits(Task):
         count = len(self.strengths)
         codes = stratified_parts(parts * 10 + labels, [1.0] * count, self._rng("environments"))
         codes[parts == _TEST] = count
-        return Column(codes, (*_unique([f"strength {strength:g}" for strength in self.strengths]), _TEST_ENVIRONMENT))
+        return Column(codes, (*distinct(f"strength {strength:g}" for strength in self.strengths), _TEST_ENVIRONMENT))
 
     def _color(self, labels: Tensor, environment: Tensor) -> Column:
         """The color of every row: label + shift modulo 10, where the first shifts are the training maps'."""
@@ -148,66 +150,3 @@ def _paint(images: Tensor, color: Column) -> Tensor:
     """Intensity × color: (N, 8, 8) → (N, 3, 8, 8)."""
     rgb = torch.tensor([COLORS.get(name, (1.0, 1.0, 1.0)) for name in color.names])
     return images[:, None] * rgb[color.codes][:, :, None, None]
-
-
-def _image_chooser(labels: Tensor, parts: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Which image shows a label with the nuisance of a row: the one of equal rank among that label's in its split."""
-    cell = parts * 10 + labels
-    counts = torch.bincount(cell, minlength=10 * len(_SPLITS))
-    starts = counts.cumsum(0) - counts
-    order = torch.argsort(cell, stable=True)
-    rank = torch.empty_like(cell)
-    rank[order] = torch.arange(len(cell)) - starts[cell[order]]
-
-    def choose(label: Tensor, noise_ids: Tensor) -> Tensor:
-        wanted = parts[noise_ids] * 10 + label
-        return order[starts[wanted] + rank[noise_ids] % counts[wanted]]
-
-    return choose
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Repeated names get a number: a, a (2)."""
-    seen: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return unique
-
-
-def _examples(splits: Sequence[Split]) -> Artifact:
-    """A row of pictures per environment: the first example of every digit."""
-    images, captions = [], []
-    for data in (split.data for split in splits if split.name in ("train", "test")):
-        color = data.attributes["color"]
-        for environment in sorted(set(data.environment.codes.tolist())):
-            inside = data.environment.codes == environment
-            for digit in range(10):
-                row = int((inside & (data.labels == digit)).nonzero()[0])
-                images.append(_nested(data.batch().x[row].permute(1, 2, 0)))  # type: ignore[index]
-                captions.append(f"{data.environment.names[environment]}: {digit}, {color.names[color.codes[row]]}")
-    caption = "Rows are environments, columns digits; the last row is the test."
-    return ImageGrid("Digits of every environment", tuple(images), tuple(captions), columns=10, caption=caption)
-
-
-def _cooccurrence(train: Dataset) -> Artifact:
-    color = train.attributes["color"]
-    counts = torch.zeros(10, len(color.names))
-    counts.index_put_((train.labels, color.codes), torch.tensor(1.0), accumulate=True)
-    return Matrix(
-        "How often each label has each color in training",
-        values=_nested(counts / counts.sum(dim=1, keepdim=True)),
-        rows=tuple(map(str, range(10))),
-        columns=color.names,
-        x_label="color",
-        y_label="label",
-        caption="Share of a label's training rows.",
-    )
-
-
-def _nested(values: Tensor) -> Any:
-    """Nested tuples of floats, rounded: four digits are enough for a picture."""
-    if values.ndim == 0:
-        return round(values.item(), 4)
-    return tuple(_nested(value) for value in values)

@@ -1,0 +1,125 @@
+"""A data set of small grey images with classes, such as MNIST, and how its rows are dealt into splits.
+
+Of the official training images five in six are for training, the others for selection, holdout and ``test-same``; the
+official test images are ``test``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from holdfast.core.data import Column, Dataset
+from holdfast.core.errors import UserError
+from holdfast.core.task import Role, Split
+from holdfast.tasks.data_folder import data_set_folder
+from holdfast.tasks.stratify import stratified_parts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST_ROWS = 1000
+_SHARES: dict[str, tuple[Role, float]] = {
+    "train": ("train", 50 / 60),
+    "selection": ("selection", 4 / 60),
+    "holdout": ("holdout", 3 / 60),
+    "test-same": ("test", 3 / 60),
+}
+TEST = len(_SHARES)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """N grey images.
+
+    Attributes:
+        images: (N, H, W) uint8.
+        labels: (N,) int64 classes.
+        official_test: (N,) bool, the rows of the official test split.
+        index: (N,) int64 positions in the training file with the test file below it.
+        classes: Names of the classes.
+    """
+
+    images: Tensor
+    labels: Tensor
+    official_test: Tensor
+    index: Tensor
+    classes: tuple[str, ...]
+
+    def parts(self, rng: torch.Generator) -> Tensor:
+        """(N,) the split of every row: 0 to 3 as dealt, evenly over classes; ``TEST`` for the official test."""
+        parts = torch.full((len(self.labels),), TEST)
+        dealt = (~self.official_test).nonzero()[:, 0]
+        parts[dealt] = stratified_parts(self.labels[dealt], [share for _, share in _SHARES.values()], rng)
+        return parts
+
+    def environments(
+        self, parts: Tensor, train: tuple[str, ...], test: tuple[str, ...], rng: torch.Generator
+    ) -> Column:
+        """Environments of nearly equal size in every split and class.
+
+        Args:
+            parts: (N,) splits of the rows.
+            train: Names of those in all splits but the test.
+            test: Names of those in the test.
+            rng: Deals the rows.
+        """
+        strata = parts * len(self.classes) + self.labels
+        in_test = parts == TEST
+        codes = torch.empty_like(parts)
+        codes[~in_test] = stratified_parts(strata[~in_test], [1.0] * len(train), rng)
+        codes[in_test] = len(train) + stratified_parts(strata[in_test], [1.0] * len(test), rng)
+        return Column(codes, (*train, *test))
+
+
+def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch.Generator) -> ImageSet:
+    """Read a data set with the columns ``image`` and ``label``.
+
+    Args:
+        name: Of the data set.
+        data_dir: The folder of data sets; None for the one that HOLDFAST_DATA names.
+        rows: So many images at random, evenly from the official splits; None for all.
+        rng: Draws them.
+
+    Raises:
+        UserError: The data set cannot be found or is not as expected.
+    """
+    from holdfast.tables import decode_column, encode_column, read_table
+
+    folder = data_set_folder(name, data_dir)
+    frame = read_table(folder)
+    _check(frame, str(folder))
+    index = torch.arange(len(frame))
+    official_test = torch.tensor((frame["split"] == "test").to_numpy())
+    if rows is not None and rows < len(frame):
+        order = torch.randperm(len(frame), generator=rng)
+        evenly = order[torch.argsort(official_test[order].long(), stable=True)]
+        index = evenly[torch.arange(rows) * len(frame) // rows].sort()[0]
+    frame = frame.iloc[index.numpy()]
+    labels = encode_column(frame["label"])
+    return ImageSet(
+        images=torch.from_numpy(decode_column(frame["image"], "L")),
+        labels=torch.tensor(labels.codes),
+        official_test=official_test[index],
+        index=index,
+        classes=labels.names,
+    )
+
+
+def splits_of(data: Dataset, parts: Tensor) -> tuple[Split, ...]:
+    """The rows of each part as a split; only ``test`` is shifted."""
+    roles: list[tuple[str, Role]] = [(name, role) for name, (role, _) in _SHARES.items()]
+    return tuple(
+        Split(name, role, data.take((parts == part).nonzero()[:, 0]), shifted=part == TEST)
+        for part, (name, role) in enumerate([*roles, ("test", "test")])
+    )
+
+
+def _check(frame: pd.DataFrame, folder: str) -> None:
+    for column in ("image", "label", "split"):
+        if column not in frame:
+            missing = "no test file beside the training file" if column == "split" else f"no column {column!r}"
+            raise UserError(f"{folder} has {missing}: get the data set again")

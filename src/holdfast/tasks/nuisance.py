@@ -1,0 +1,37 @@
+"""Drawing a row anew with another label: which image shows that label with the row's own nuisance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def image_chooser(labels: Tensor, parts: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Which image shows a label with the nuisance of a row: the one of equal rank among that label's in its split.
+
+    Args:
+        labels: (N,) int64 classes of the images; every part has some of each.
+        parts: (N,) int64 splits of the images, which are not mixed.
+
+    Returns:
+        ``(label, rows) -> images``: (M,) classes and positions to positions; a row's own label gives its own image.
+
+    >>> choose = image_chooser(torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1]))
+    >>> choose(torch.tensor([1, 1]), torch.tensor([0, 3])).tolist()
+    [1, 3]
+    """
+    classes = int(labels.max()) + 1
+    cell = parts * classes + labels
+    counts = torch.bincount(cell, minlength=classes * (int(parts.max()) + 1))
+    starts = counts.cumsum(0) - counts
+    order = torch.argsort(cell, stable=True)
+    rank = torch.empty_like(cell)
+    rank[order] = torch.arange(len(cell)) - starts[cell[order]]
+
+    def choose(label: Tensor, rows: Tensor) -> Tensor:
+        wanted = parts[rows] * classes + label
+        return order[starts[wanted] + rank[rows] % counts[wanted]]
+
+    return choose

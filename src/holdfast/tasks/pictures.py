@@ -1,0 +1,71 @@
+"""Pictures that show a task of images: examples of every environment, and what goes with the label."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.core.artifacts import Artifact, ImageGrid, Matrix
+from holdfast.core.data import Column, Dataset, Inputs
+from holdfast.core.task import Split
+
+
+def examples(splits: Sequence[Split], of: str, also: str = "") -> Artifact:
+    """A row of pictures per environment of ``train`` and ``test``: the first example of every value of a column.
+
+    Args:
+        splits: Of the task, with inputs (N, C, H, W) in [0, 1]; C is 1 for grey, 2 for red and green, 3 for colors.
+        of: The column, ``label`` or an attribute.
+        also: An attribute column to name in the captions, too.
+    """
+    images, captions = [], []
+    for data in (split.data for split in splits if split.name in ("train", "test")):
+        shown = data.column(of)
+        for environment, code in itertools.product(data.environment.present(), shown.present()):
+            rows = ((data.environment.codes == environment) & (shown.codes == code)).nonzero()[:1, 0]
+            if len(rows):
+                names = [shown.names[code], *([_name(data.column(also), rows)] if also else [])]
+                images.append(nested(_as_rgb(data.batch(rows).x)[0].permute(1, 2, 0)))
+                captions.append(f"{data.environment.names[environment]}: {', '.join(names)}")
+    columns = len(splits[0].data.column(of).present())
+    caption = f"A row is an environment, a column a {of}; the test comes last."
+    return ImageGrid("Examples of every environment", tuple(images), tuple(captions), columns=columns, caption=caption)
+
+
+def cooccurrence(train: Dataset, column: str, classes: Sequence[str]) -> Artifact:
+    """How often each label goes with each value of an attribute column, as shares of the label's rows."""
+    attribute = train.attributes[column]
+    counts = torch.zeros(len(classes), len(attribute.names))
+    counts.index_put_((train.labels, attribute.codes), torch.tensor(1.0), accumulate=True)
+    return Matrix(
+        f"How often each label has each {column} in training",
+        values=nested(counts / counts.sum(dim=1, keepdim=True).clamp_min(1)),
+        rows=tuple(classes),
+        columns=attribute.names,
+        x_label=column,
+        y_label="label",
+        caption="Share of a label's training rows.",
+    )
+
+
+def nested(values: Tensor) -> Any:
+    """Nested tuples of floats, rounded: four digits are enough for a picture."""
+    if values.ndim == 0:
+        return round(values.item(), 4)
+    return tuple(nested(value) for value in values)
+
+
+def _as_rgb(x: Inputs) -> Tensor:
+    """(N, C, H, W) with one or two channels as three: grey, or red and green."""
+    assert isinstance(x, Tensor)
+    if x.shape[1] == 1:
+        return x.expand(-1, 3, -1, -1)
+    return torch.cat([x, torch.zeros_like(x[:, :1])], dim=1) if x.shape[1] == 2 else x
+
+
+def _name(column: Column, row: Tensor) -> str:
+    return column.names[int(column.codes[row])]
