@@ -43,16 +43,21 @@ def decode_image(value: Any, mode: str, where: str) -> Pixels:
         raise UserError(f"{where} holds bytes that are no whole image: drop the row or store it again") from None
 
 
-def decode_column(series: pd.Series, mode: str) -> Pixels:
+def decode_column(series: pd.Series, mode: str, where: str) -> Pixels:
     """All images of a column whose images have one size, (N, H, W) or (N, H, W, 3).
+
+    Args:
+        series: (N,) records of encoded images; its index numbers the rows from 0.
+        mode: ``L`` for grey, ``RGB`` for colors.
+        where: How messages name the table.
 
     Raises:
         UserError: One is missing, damaged, or of another size than the first.
     """
-    places = [f"column {series.name!r}, row {row + 1:,}" for row in series.index.tolist()]
+    places = [f"{where}: column {series.name!r}, row {row + 1:,}" for row in series.index.tolist()]
     images = [decode_image(value, mode, place) for value, place in zip(series, places, strict=True)]
     for image, place in zip(images, places, strict=True):
         if image.shape != images[0].shape:
             one, other = (f"{width} × {height}" for height, width, *_ in (images[0].shape, image.shape))
-            raise UserError(f"{place}: the image has {other} pixels, the first one {one}: bring them to one size")
+            raise UserError(f"{place} has an image of {other} pixels, the first one has {one}: bring them to one size")
     return np.stack(images)
