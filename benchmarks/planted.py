@@ -13,13 +13,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from torch import Tensor, nn
+
+from holdfast.core.data import Column, Dataset
+from holdfast.core.task import Split, TaskData
+from holdfast.models.cnn import CNN
 
 Array = NDArray[Any]
 LEVELS = np.array(["amber", "blue", "coral", "dune"])
@@ -32,14 +39,14 @@ class Case:
     """A model with the rows to audit it on.
 
     Attributes:
-        model: Fitted, with ``predict_proba`` of a frame of the feature columns.
-        rows: With the columns ``label`` and ``site``.
-        planted: The column of the shortcut; None in a clean case.
+        model: Fitted, with ``predict_proba`` of a frame of the feature columns; or a network.
+        rows: With the columns ``label`` and ``site``; or a task of pictures.
+        planted: The column, or part of the picture, that is the shortcut; None in a clean case.
         kind: What was drawn, in words.
     """
 
     model: Any
-    rows: pd.DataFrame
+    rows: Any
     planted: str | None
     kind: str
 
@@ -157,3 +164,98 @@ def _model(rng: np.random.Generator) -> tuple[str, Any]:
     }
     name = str(rng.choice(list(models)))
     return name, make_pipeline(encode, models[name])
+
+
+def pictures(rng: np.random.Generator, *, shortcut: str | None) -> Case:
+    """Digits below five against the others, 16 × 16 pixels, with a shortcut of :data:`PAINTED` or none; a network."""
+    images, label = _digits(rng)
+    place = str(rng.choice(list(CORNERS)))
+    strength = (rng.uniform(0.85, 0.98), rng.uniform(0.75, 0.92), rng.uniform(0.0, 0.5))
+    train, audited = np.arange(len(label)) % 2 == 0, np.arange(len(label)) % 2 == 1
+    site = np.where(train, rng.integers(2, size=len(label)), rng.integers(3, size=len(label)))
+    follows = rng.random(len(label)) < np.asarray(strength)[site]
+    code = torch.tensor(np.where(follows, label, 1 - label) if shortcut else rng.integers(2, size=len(label)))
+    paint = PAINTED[shortcut or str(rng.choice(list(PAINTED)))]
+    x = paint(images * torch.tensor(rng.uniform(0.7, 1.0, (len(label), 3, 1, 1)), dtype=torch.float32), code, place)
+    y = torch.tensor(label)
+    model = _network(x[train], y[train], int(rng.integers(2**31)))
+    decoys = {"camera": torch.tensor(rng.integers(2, size=len(label))), "season": torch.tensor(site % 2)}
+    attributes = {"texture": code, **decoys} if shortcut == "texture" else decoys
+    data = Dataset(
+        x, y, Column(torch.tensor(site), SITES), {name: Column(c, ("a", "b")) for name, c in attributes.items()}
+    )
+    test = Split("data", "test", data.take(torch.tensor(np.flatnonzero(audited))))
+    task = TaskData("classification", (test,), CNN(), classes=("high", "low"), groups=tuple(attributes))
+    planted = place if shortcut == "corner" else shortcut
+    return Case(model, task, planted, f"pictures, {f'shortcut {planted}' if shortcut else 'clean'}")
+
+
+CORNERS = {
+    "top left": (slice(0, 4), slice(0, 4)),
+    "top right": (slice(0, 4), slice(12, 16)),
+    "bottom left": (slice(12, 16), slice(0, 4)),
+    "bottom right": (slice(12, 16), slice(12, 16)),
+}
+
+
+def _color(images: Tensor, code: Tensor, place: str) -> Tensor:
+    """Digits are reddish or bluish."""
+    tint = torch.tensor([[1.0, 0.6, 0.5], [0.5, 0.6, 1.0]])
+    return images * tint[code][:, :, None, None]
+
+
+def _corner(images: Tensor, code: Tensor, place: str) -> Tensor:
+    """A grey patch is in a corner, or none is."""
+    changed = images.clone()
+    rows, columns = CORNERS[place]
+    changed[:, :, rows, columns] = changed[:, :, rows, columns].maximum(0.8 * code.float()[:, None, None, None])
+    return changed
+
+
+def _border(images: Tensor, code: Tensor, place: str) -> Tensor:
+    """The frame is brighter, or darker."""
+    changed = images.clone()
+    for side in (changed[:, :, :2], changed[:, :, -2:], changed[:, :, :, :2], changed[:, :, :, -2:]):
+        side.copy_(side.maximum(0.5 * code.float()[:, None, None, None]))
+    return changed
+
+
+def _brightness(images: Tensor, code: Tensor, place: str) -> Tensor:
+    """The whole picture is exposed more, or less."""
+    return images * torch.tensor([0.45, 1.0])[code][:, None, None, None]
+
+
+def _texture(images: Tensor, code: Tensor, place: str) -> Tensor:
+    """The ground has fine stripes, upright or level."""
+    stripes = (torch.arange(16) % 4 < 2).float() * 0.35
+    ground = torch.where(code[:, None, None] == 0, stripes[None, :, None], stripes[None, None, :])
+    return images.maximum(ground[:, None])
+
+
+PAINTED: dict[str, Callable[[Tensor, Tensor, str], Tensor]] = {
+    "color": _color,
+    "corner": _corner,
+    "border": _border,
+    "brightness": _brightness,
+    "texture": _texture,
+}
+
+
+def _digits(rng: np.random.Generator) -> tuple[Tensor, Array]:
+    """(1797, 3, 16, 16) pictures in [0, 1] in random order, and whether the digit is five or more."""
+    digits = load_digits()
+    order = rng.permutation(len(digits.target))
+    images = torch.tensor(digits.images[order] / 16.0, dtype=torch.float32)[:, None].expand(-1, 3, -1, -1)
+    return nn.functional.interpolate(images, scale_factor=2), (digits.target[order] >= 5).astype(np.int64)
+
+
+def _network(x: Tensor, y: Tensor, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    network = CNN(channels=(16, 32)).build((3, 16, 16), 2)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(200):
+        rows = torch.randint(len(x), (64,))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+        optimizer.step()
+    return network.eval()

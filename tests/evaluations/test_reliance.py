@@ -62,7 +62,7 @@ def sites(rng: np.random.Generator, follows: dict[str, float], n: int = 1000) ->
 
 
 def contributions(result: Result) -> dict[tuple[str, str], tuple[float, ...]]:
-    return {(row[0], row[1]): row[3:] for row in result.artifacts[0].rows}  # type: ignore[union-attr]
+    return {(row[0], row[1]): row[3:] for row in result.artifacts[1].rows}  # type: ignore[union-attr]
 
 
 def alarms(result: Result) -> list[str]:

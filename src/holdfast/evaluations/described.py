@@ -48,6 +48,55 @@ class Described:
         first = rng.permutation(int(self.unit.max()) + 1) % 2 == 0
         return np.flatnonzero(first[self.unit]), np.flatnonzero(~first[self.unit])
 
+    def excess(self, members: Array, others: Array) -> Excess:
+        """How much more is lost on the rows at some positions than on those at others."""
+        return Excess(len(members), *self._mean(members), *self._mean(others)[:2])
+
+    def _mean(self, where: Array) -> tuple[float, float, int]:
+        """Weighted mean loss of some rows, its standard error over units, and how many these are."""
+        weight = self.weight[where] / self.weight[where].sum()
+        mean = float(weight @ self.loss[where])
+        place = np.unique(self.unit[where], return_inverse=True)[1]
+        sums = np.bincount(place, weights=weight * (self.loss[where] - mean))
+        # As if one row more were right and one wrong: that all of a few rows agree is no certainty.
+        spread = float(sums @ sums) + (0.25 / len(where) ** 2 if mean in (0.0, 1.0) else 0.0)
+        return mean, float(np.sqrt(spread * len(sums) / max(len(sums) - 1, 1))), len(sums)
+
+
+@dataclass(frozen=True)
+class Excess:
+    """Mean losses of n rows and of others.
+
+    Attributes:
+        n: How many rows there are.
+        inside, outside: Their mean loss and that of the others; each with its standard error.
+        units: How many units the n rows are.
+    """
+
+    n: int
+    inside: float
+    inside_error: float
+    units: int
+    outside: float
+    outside_error: float
+
+    @property
+    def value(self) -> float:
+        """The difference."""
+        return self.inside - self.outside
+
+    @property
+    def error(self) -> float:
+        """Its standard error."""
+        return float(np.hypot(self.inside_error, self.outside_error))
+
+    @property
+    def p(self) -> float:
+        """One-sided p-value of there being no excess, by Student's t with the n rows' degrees of freedom."""
+        from scipy.stats import t
+
+        return float(t.sf(self.value / self.error, max(self.units - 1, 1))) if self.error else 1.0
+
 
 def described_rows(predictor: Predictor, task: TaskData, most: int, rng: np.random.Generator) -> Described | None:
     """At most so many test rows, evenly from the environments; None where there are too few, or no number is finite."""

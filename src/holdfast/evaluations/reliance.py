@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 
-from holdfast.core.artifacts import Table
+from holdfast.core.artifacts import Matrix, Table
 from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
@@ -22,6 +22,10 @@ UNITS: dict[Kind, str] = {
     "classification": "probability of the true class",
     "regression": "squared error over the label's variance",
 }
+
+
+MOST_SHOWN = 12
+"""Parts in the overview."""
 
 
 @register
@@ -80,7 +84,8 @@ class Reliance(Evaluation):
             for part in parts
             for contribution in part.contributions
         ]
-        return Result(tuple(measurements), (_table(parts, self.level, task.kind),), tuple(findings))
+        shown = (_overview(parts, task.kind), _table(parts, self.level, task.kind))
+        return Result(tuple(measurements), shown, tuple(findings))
 
     def _doubts(self, parts: Sequence[_Part], exchanges: Exchanges, rng: np.random.Generator) -> list[_Doubt]:
         """The doubtful parts, the largest doubt first; each remains doubtful once those before it are exchanged."""
@@ -165,6 +170,21 @@ def _measurement(part: str, c: Contribution, level: float, unit: str) -> Measure
     )
 
 
+def _overview(parts: Sequence[_Part], kind: Kind) -> Matrix:
+    """The contributions of the parts that matter most."""
+    shown = parts[:MOST_SHOWN]
+    return Matrix(
+        "what each part contributes in each environment",
+        values=tuple(tuple(100 * c.value for c in part.contributions) for part in shown),
+        rows=tuple(part.swap.part for part in shown),
+        columns=tuple(c.environment for c in shown[0].contributions),
+        x_label="environment",
+        y_label="part",
+        caption=f"Points of {UNITS[kind]} that are lost when rows of an environment exchange the part. Below zero, in "
+        "another color, it misleads.",
+    )
+
+
 def _table(parts: Sequence[_Part], level: float, kind: Kind) -> Table:
     lines = [
         (part.swap.part, c.environment, c.n, *(100 * number for number in (c.value, c.low, c.high, c.use)))
@@ -172,11 +192,10 @@ def _table(parts: Sequence[_Part], level: float, kind: Kind) -> Table:
         for c in part.contributions
     ]
     return Table(
-        "what each part contributes",
+        "contributions with their intervals",
         ("part", "environment", "rows", "contribution", "low", "high", "use"),
         tuple(lines),
-        f"Contribution: points of {UNITS[kind]} that are lost when rows of an environment exchange the part; below "
-        f"zero it misleads. Intervals hold together at level {level:g}. Use: how far predictions move, in points. "
+        f"In points of {UNITS[kind]}. Intervals hold together at level {level:g}. Use: how far predictions move. "
         "What is measured is the model: a part may contribute little because another says the same.",
     )
 

@@ -15,7 +15,8 @@ from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import Kind, TaskData
-from holdfast.evaluations.described import Described, described_rows
+from holdfast.core.words import count
+from holdfast.evaluations.described import Described, Excess, described_rows
 from holdfast.evaluations.scored import Level
 from holdfast.statistics import holm
 
@@ -65,10 +66,11 @@ class Subgroups(Evaluation):
         search, test = rows.halves(rng)
         conditions = list(_conditions(rows, search, task.kind))
         found = _search(conditions, rows, search, self.least_rows, self.most)
-        tested = [_Tested.on(group, rows, test) for group in found if group.mask[test].sum() >= self.least_rows]
-        adjusted = holm([t.p for t in tested]) if tested else np.zeros(0)
+        enough = [group for group in found if group.mask[test].sum() >= self.least_rows]
+        tested = [_Tested(g.name, rows.excess(test[g.mask[test]], test[~g.mask[test]])) for g in enough]
+        adjusted = holm([t.excess.p for t in tested]) if tested else np.zeros(0)
         kept = [t for t, p in zip(tested, adjusted, strict=True) if p < 1 - self.level]
-        kept.sort(key=lambda t: -t.excess)
+        kept.sort(key=lambda t: -t.excess.value)
         return Result(
             tuple(t.measurement(self.level, len(tested)) for t in kept),
             (_table(kept, len(tested), task.kind, self.level),),
@@ -90,54 +92,37 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Tested:
-    """What the second half says of a sub-population: mean loss inside and elsewhere, and the p-value of an excess."""
+    """What the second half says of a sub-population."""
 
     name: str
-    n: int
-    inside: float
-    elsewhere: float
-    error: float
-    p: float
-
-    @property
-    def excess(self) -> float:
-        return self.inside - self.elsewhere
-
-    @staticmethod
-    def on(group: _Group, rows: Described, test: NDArray[Any]) -> _Tested:
-        from scipy.stats import t
-
-        mask = group.mask[test]
-        inside, outside = (_mean(rows, test[part]) for part in (mask, ~mask))
-        error = float(np.hypot(inside[1], outside[1]))
-        freedom = len(np.unique(rows.unit[test[mask]])) - 1
-        p = float(t.sf((inside[0] - outside[0]) / error, max(freedom, 1))) if error else 1.0
-        return _Tested(group.name, int(mask.sum()), inside[0], outside[0], error, p)
+    excess: Excess
 
     def measurement(self, level: float, tests: int) -> Measurement:
         from scipy.stats import norm
 
-        reach = float(norm.ppf(1 - (1 - level) / (2 * tests))) * self.error
+        excess = self.excess
+        reach = float(norm.ppf(1 - (1 - level) / (2 * tests))) * excess.error
         return Measurement(
             metric="excess loss",
-            value=self.excess,
+            value=excess.value,
             split="test",
-            n=self.n,
-            low=self.excess - reach,
-            high=self.excess + reach,
+            n=excess.n,
+            low=excess.value - reach,
+            high=excess.value + reach,
             interval="simultaneous normal",
             level=level,
             group=self.name,
             higher_is_better=False,
-            note=f"p {self.p:.1g}, before correction over {tests}",
+            note=f"p {excess.p:.1g}, before correction over {tests}",
         )
 
     def sentence(self, kind: Kind) -> str:
+        inside, outside = self.excess.inside, self.excess.outside
         if kind == "classification":
-            what = f"{100 * (1 - self.inside):.0f} % right, against {100 * (1 - self.elsewhere):.0f} % elsewhere"
+            what = f"{100 * (1 - inside):.0f} % right, against {100 * (1 - outside):.0f} % elsewhere"
         else:
-            what = f"a squared error of {self.inside:.2g} times the label's variance, {self.elsewhere:.2g} elsewhere"
-        return f"It fails where {self.name}: {what} ({self.n:,} rows that the search had not seen)."
+            what = f"a squared error of {inside:.2g} times the label's variance, {outside:.2g} elsewhere"
+        return f"It fails where {self.name}: {what} ({count(self.excess.n, 'row')} that the search had not seen)."
 
 
 def _conditions(rows: Described, search: NDArray[Any], kind: Kind) -> Iterator[_Group]:
@@ -219,22 +204,12 @@ def _overlap(one: Mask, other: Mask) -> float:
     return float((one & other).sum() / max((one | other).sum(), 1))
 
 
-def _mean(rows: Described, where: NDArray[Any]) -> tuple[float, float]:
-    """Weighted mean loss of some rows and its standard error over units."""
-    weight = rows.weight[where] / rows.weight[where].sum()
-    mean = float(weight @ rows.loss[where])
-    sums = np.bincount(np.unique(rows.unit[where], return_inverse=True)[1], weights=weight * (rows.loss[where] - mean))
-    # One more wrong and one more right row: a rate of 0 or 1 in few rows is no certainty.
-    spread = float(sums @ sums) + (0.25 / len(where) ** 2 if mean in (0.0, 1.0) else 0.0)
-    return mean, float(np.sqrt(spread * len(sums) / max(len(sums) - 1, 1)))
-
-
 def _table(kept: Sequence[_Tested], tests: int, kind: Kind, level: float) -> Table:
     wrong = "error" if kind == "classification" else "squared error"
     return Table(
         "where the model fails",
         ("sub-population", "rows", f"{wrong} there", f"{wrong} elsewhere", "excess", "p"),
-        tuple((t.name, t.n, t.inside, t.elsewhere, t.excess, t.p) for t in kept),
+        tuple((t.name, t.excess.n, t.excess.inside, t.excess.outside, t.excess.value, t.excess.p) for t in kept),
         f"Found on half of the rows, measured on the other; of {tests} tested, those that hold together at level "
         f"{level:g}. It says where the model fails, not why.",
     )

@@ -1,0 +1,90 @@
+"""The page of an audit: the answer in plain words, then a section for every question."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from holdfast.core.artifacts import Artifact, Table
+from holdfast.core.evaluation import Finding, Measurement, Result
+from holdfast.core.files import write_text
+from holdfast.experiments.audit import QUESTIONS, Audit, answer
+from holdfast.reports.page import ARTIFACT_BYTES, _flat, _Shown, _templates, _with_unique_ids
+
+
+def write_audit(audit: Audit, path: Path) -> Path:
+    """Write the page of an audit, whole or not at all; returns its path."""
+    write_text(path, render_audit(audit))
+    return path
+
+
+def render_audit(audit: Audit) -> str:
+    """The page as text; everything that came from a user is escaped."""
+    page = (
+        _templates()
+        .get_template("audit.html")
+        .render(
+            audit=audit,
+            answer=answer(audit) or ("Nothing was measured.",),
+            alarms={finding.sentence for finding in audit.alarms},
+            sections=tuple(_sections(audit)),
+            pictures=tuple(map(_Shown.of, audit.pictures)),
+            versions=tuple(_flat(audit.provenance)),
+            style=Markup(
+                importlib.resources.files("holdfast.reports").joinpath("templates/report.css").read_text("utf-8")
+            ),
+        )
+    )
+    return _with_unique_ids(page.encode("utf-8", "replace").decode())
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One question and what answers it."""
+
+    id: str
+    question: str
+    findings: tuple[Finding, ...]
+    shown: tuple[_Shown, ...]
+    left_out: int
+
+
+def _sections(audit: Audit) -> Iterator[_Section]:
+    room = ARTIFACT_BYTES
+    for reference, result in audit.results.items():
+        name = reference.partition(":")[0]
+        shown = [_Shown.of(artifact) for artifact in _artifacts(result) if _has_content(artifact)]
+        kept = []
+        for artifact in shown:
+            if len(artifact.html) <= room:
+                room -= len(artifact.html)
+                kept.append(artifact)
+        yield _Section(name, QUESTIONS.get(name, name), result.findings, tuple(kept), len(shown) - len(kept))
+
+
+def _artifacts(result: Result) -> tuple[Artifact, ...]:
+    """What an evaluation drew; its numbers as a table where it drew nothing."""
+    if result.artifacts or not result.measurements:
+        return result.artifacts
+    return (_numbers(result.measurements),)
+
+
+def _numbers(measurements: tuple[Measurement, ...]) -> Table:
+    columns = ("metric", "split", "of", "rows", "value", "low", "high")
+    lines = [
+        (m.metric, m.split, m.environment or m.group or "all", m.n, m.value, *map(_bound, (m.low, m.high)))
+        for m in measurements
+    ]
+    return Table("numbers", columns, tuple(lines))
+
+
+def _bound(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+def _has_content(artifact: Artifact) -> bool:
+    return not isinstance(artifact, Table) or bool(artifact.rows)
