@@ -123,7 +123,13 @@ def _call(argv: list[str]) -> int:
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "task", type=_named, metavar="TASK|FILE", help="a task such as colored-digits, or a CSV or Parquet file"
+        "task",
+        type=_named,
+        metavar="TASK|FILE",
+        help="a task such as colored-digits, a CSV or Parquet file or folder, a data set in --data-dir, hub:OWNER/NAME",
+    )
+    parser.add_argument(
+        "--data-dir", type=_named, metavar="FOLDER", help="where named data sets lie; default: what HOLDFAST_DATA names"
     )
     table = parser.add_argument_group("roles of a file's columns")
     table.add_argument("--label", type=_named, metavar="COLUMN", help="what to predict")
