@@ -103,11 +103,10 @@ class Audit:
             UserError: It was not measured.
         """
         names = [metric, f"{metric}-{headline(self.kind).name}"]
-        found = [m for m in self.measurements if m.metric in names and (m.metric != metric or not _is_part(m))]
-        found = [m for m in found if not np.isnan(m.value)]
+        whole = [m for m in self.measurements if not _is_part(m) or m.metric.startswith("worst-")]
+        found = [m for m in whole if m.metric in names and not np.isnan(m.value)]
         if not found:
-            known = {m.metric for m in self.measurements if not _is_part(m) or m.metric.startswith("worst-")}
-            raise unknown_name("metric of this audit", metric, known)
+            raise unknown_name("metric of this audit", metric, {m.metric for m in whole})
         return min(found, key=lambda m: m.value if m.higher_is_better else -m.value)
 
     def as_dict(self) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def read_result(store: CellStore, what: Evaluated) -> CellResult:
         ledger=cell.read("ledger"),
         spec=cell.read("spec"),
         provenance={key: value for key, value in cell.read("provenance").items() if key in PROVENANCE},
+        findings={reference: result.findings for reference, result in results.items()},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.core.artifacts import Artifact
-from holdfast.core.evaluation import Measurement
+from holdfast.core.evaluation import Finding, Measurement
 from holdfast.core.task import Kind, Role
 from holdfast.training.records import Record
 
@@ -55,7 +55,7 @@ class CellResult:
         seed: Its seed.
         selected: The step whose weights were evaluated; None for a model without steps.
         measurements: Of every evaluation.
-        artifacts: By evaluation name.
+        artifacts, findings: By evaluation name.
         records: Scores of every kept checkpoint on every split, test splits included: learning curves.
         scores: Per-row scores by split name.
         history: Scalars along the training of the last stage.
@@ -78,6 +78,7 @@ class CellResult:
     ledger: Mapping[str, Any]
     spec: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
