@@ -59,7 +59,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
     model = create(Model, options.model) if options.model is not None else None
     task = task_of(options)
     folds = load_folds(task)
-    if task.name == "table":
+    if all(fold.data.encoder for fold in folds):
         chains = with_table_baselines(chains)
     grid = Grid(
         folds=folds,
