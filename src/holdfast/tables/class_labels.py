@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 
@@ -33,13 +34,13 @@ def named(series: pd.Series, names: tuple[str, ...]) -> pd.Series:
     >>> named(pd.Series([1, -1, 0]), ("cat", "dog")).tolist()
     ['dog', nan, 'cat']
     """
-    present = series.dropna()
-    if not pd.api.types.is_integer_dtype(series.dtype) or not present.between(-1, len(names) - 1).all():
+    if not pd.api.types.is_numeric_dtype(series.dtype):
         return series
-    codes = series.fillna(-1).astype("int64")
-    return pd.Series(
-        pd.Categorical.from_codes(codes.to_numpy(), pd.Index(names), ordered=True), name=series.name, index=series.index
-    )
+    codes = series.to_numpy(dtype=np.float64, na_value=-1)  # whole numbers beside missing ones are floats
+    if not np.isin(codes, np.arange(-1, len(names))).all():
+        return series
+    category = pd.Categorical.from_codes(codes.astype(np.int64), pd.Index(names), ordered=True)
+    return pd.Series(category, series.index, name=series.name)
 
 
 def _type(feature: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 from torch import Tensor
 
+from holdfast.core.artifacts import Artifact
 from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.options import Range
@@ -19,6 +20,7 @@ from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Kind, RawTable, Split, Task, TaskData
 from holdfast.core.words import count
+from holdfast.tasks.pictures import examples
 from holdfast.tasks.table_inputs import inputs_of
 from holdfast.tasks.table_overview import environment_table
 from holdfast.tasks.table_splits import Part, Parts, balanced_folds, parts_by_column, parts_by_environment
@@ -115,9 +117,13 @@ class TableFile(Task):
             weight=None if self.weight is None else _numbers(rows.frame[self.weight]),
             index=rows.index,
         )
+        splits = tuple(Split(part.name, part.role, data.take(part.rows), part.shifted) for part in chosen.parts)
+        pictures: list[Artifact] = [environment_table(data, self.label, classes, tested)]
+        if classes and not inputs.encoder:
+            pictures.append(examples(splits, "label", classes))
         return TaskData(
             kind=rows.kind,
-            splits=tuple(Split(part.name, part.role, data.take(part.rows), part.shifted) for part in chosen.parts),
+            splits=splits,
             model=usual_model(rows.kind, label[train], inputs.network),
             steps=1000,
             batch_size=256,
@@ -126,7 +132,7 @@ class TableFile(Task):
             groups=self.group,
             question=self._question(),
             notes=(*self._role_notes(), *rows.notes, *chosen.notes, *inputs.notes, *_unseen(classes, label[train])),
-            pictures=(environment_table(data, self.label, classes, tested),),
+            pictures=tuple(pictures),
             encoder=inputs.encoder,
             raw=_raw(rows, {self.label, self.split}, features) if inputs.encoder else None,
         )
