@@ -127,7 +127,7 @@ def _call(argv: list[str]) -> int:
     return code
 
 
-_TASK_HELP = "a task such as colored-digits, or a CSV or Parquet file"
+_TASK_HELP = "a task such as colored-digits, a CSV or Parquet file or folder, a data set in --data-dir, hub:OWNER/NAME"
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +136,9 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _role_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir", type=_named, metavar="FOLDER", help="where named data sets lie; default: what HOLDFAST_DATA names"
+    )
     table = parser.add_argument_group("roles of a file's columns")
     table.add_argument("--label", type=_named, metavar="COLUMN", help="what to predict")
     table.add_argument("--environment", type=_named, metavar="COLUMN", help="where each row came from")

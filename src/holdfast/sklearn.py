@@ -39,6 +39,7 @@ from holdfast.experiments.checks import check_chain, check_model, check_rule
 from holdfast.experiments.numerics import Numerics, device_of
 from holdfast.experiments.spec import CellSpec
 from holdfast.experiments.store import CellStore
+from holdfast.models.mlp import MLP
 from holdfast.tables import encode_column, fit_encoder
 from holdfast.tasks.stratify import stratified_parts
 from holdfast.tasks.targets import target_scale, usual_model
@@ -256,7 +257,7 @@ def _task_data(rows: _Rows, kind: Kind, classes: tuple[str, ...], kept: list[Rol
     return TaskData(
         kind=kind,
         splits=tuple(Split(role, role, data.take(members)) for role, members in parts.items() if len(members)),
-        model=usual_model(kind, rows.label[train]),
+        model=usual_model(kind, rows.label[train], MLP()),
         target_scale=target_scale(kind, rows.label[train]),
         classes=classes,
         groups=tuple(rows.attributes),

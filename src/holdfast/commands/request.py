@@ -13,11 +13,13 @@ from typing import Any
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
-from holdfast.core.options import Reference, parse_alternatives, parse_reference
+from holdfast.core.options import Reference, options_of, parse_alternatives, parse_reference
 from holdfast.core.registry import create, plugins
 from holdfast.core.task import Model, Task
 from holdfast.experiments.grid import Chain, Fold, Grid, load_folds
 from holdfast.experiments.numerics import Numerics, device_of
+from holdfast.tasks.data_folder import data_set_folder, has_data_set
+from holdfast.tasks.hub import PREFIX, hub_folder
 from holdfast.tasks.table import TableFile
 from holdfast.training import Budget, SelectionRule
 
@@ -57,7 +59,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
     model = create(Model, options.model) if options.model is not None else None
     task = task_of(options)
     folds = load_folds(task)
-    if task.name == "table":
+    if all(fold.data.encoder for fold in folds):
         chains = with_table_baselines(chains)
     grid = Grid(
         folds=folds,
@@ -102,17 +104,19 @@ def usual_rule(folds: Sequence[Fold]) -> SelectionRule:
 
 
 def task_of(options: argparse.Namespace) -> Task:
-    """The task that was named, or the table task of a file."""
+    """The task that was named, or the table task of a file or data set."""
     given = {name: value for name in TABLE_OPTIONS if (value := getattr(options, name)) is not None}
-    if not _is_file(options.task):
+    path = path_of(options.task, options.data_dir)
+    if path is None:
         if given:
             flags = ", ".join("--" + name.replace("_", "-") for name in given)
-            what = "a task" if parse_reference(options.task).name in plugins("task") else "no file"
+            nothing = "no file, and no data set in the folder that --data-dir or HOLDFAST_DATA names"
+            what = "a task" if parse_reference(options.task).name in plugins("task") else nothing
             raise UserError(f"{flags}: only a table file takes these, and {options.task} is {what}")
-        return create(Task, options.task)
+        return _registered(options.task, options.data_dir)
     for name in ("label", "environment"):
         if name not in given:
-            columns = _shown(_columns_of(options.task))
+            columns = _shown(_columns_of(path))
             raise UserError(f"a table file needs --{name} COLUMN: {options.task} has {columns}")
     if "split" in given and "holdout_environment" in given:
         raise UserError("--split and --holdout-environment contradict each other: give one of them")
@@ -120,8 +124,27 @@ def task_of(options: argparse.Namespace) -> Task:
         given["holdout_environment"] = "|".join(name.replace("|", r"\|") for name in given["holdout_environment"])
     lists: dict[str, Any] = {name: _once(value) if isinstance(value, list) else value for name, value in given.items()}
     needed = {name: lists.pop(name) for name in ("label", "environment")}
-    table = create(TableFile, Reference("table"), path=options.task, **needed)
+    table = create(TableFile, Reference("table"), path=path, **needed)
     return dataclasses.replace(table, **lists)  # as typed: here a column called null is no missing value
+
+
+def path_of(text: str, data_dir: str | None) -> str | None:
+    """The file or folder that is meant: a path, a data set on the hub, one in the folder of data sets; else None."""
+    if text.startswith(PREFIX):
+        return str(hub_folder(text))
+    if _is_file(text):
+        return text
+    return str(data_set_folder(text, data_dir)) if has_data_set(text, data_dir) else None
+
+
+def _registered(reference: str, data_dir: str | None) -> Task:
+    """The task of this reference, on data below ``data_dir`` where it takes any."""
+    name = parse_reference(reference).name
+    if data_dir is None or name not in plugins("task"):
+        return create(Task, reference)
+    if "data_dir" not in options_of(plugins("task")[name]):
+        raise UserError(f"--data-dir: task {name!r} makes its own data and takes none; leave it out")
+    return create(Task, reference, data_dir=data_dir)
 
 
 def chains_of(text: str) -> tuple[Chain, ...]:

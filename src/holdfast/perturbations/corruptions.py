@@ -47,11 +47,11 @@ def brightness(images: Tensor, severity: int, rng: torch.Generator) -> Tensor:
 
 
 def pixelate(images: Tensor, severity: int, rng: torch.Generator) -> Tensor:
-    """The image in a coarser raster, at 0.6 to 0.2 of its resolution."""
+    """The image in a coarser raster, at 0.5 to 0.2 of its resolution."""
     height, width = images.shape[2:]
-    share = _chosen((0.6, 0.5, 0.4, 0.3, 0.2), severity)
+    share = _chosen((0.5, 0.4, 0.3, 0.25, 0.2), severity)
     coarse = F.adaptive_avg_pool2d(images, (max(1, round(share * height)), max(1, round(share * width))))
-    return F.interpolate(coarse, size=(height, width), mode="nearest")
+    return F.interpolate(coarse, size=(height, width), mode="nearest-exact")
 
 
 def stripes(images: Tensor, severity: int, rng: torch.Generator) -> Tensor:

@@ -26,7 +26,7 @@ class Codes:
 
 
 def encode_column(series: pd.Series) -> Codes:
-    """Number the values of a column, in natural order of their names.
+    """Number the values of a column, in natural order of their names; those of an ordered category in its order.
 
     Names that all are numbers are ordered as numbers, other names with the digits inside them as numbers. Values
     that print alike get one code: ``3``, ``3.0`` and ``"3"`` are one environment.
@@ -41,7 +41,7 @@ def encode_column(series: pd.Series) -> Codes:
     Codes(codes=array([ 1,  0, -1]), names=('ward 9', 'ward 10'))
     """
     codes, names = name_codes(series)
-    order = _natural_order(names)
+    order = _order_of_categories(series, names)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
     return Codes(np.append(rank, -1)[codes], tuple(names[order]))
@@ -68,6 +68,13 @@ def _name(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).removesuffix(" 00:00:00")
+
+
+def _order_of_categories(series: pd.Series, names: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+    if not isinstance(series.dtype, pd.CategoricalDtype) or not series.dtype.ordered:
+        return _natural_order(names)
+    place = {name: k for k, name in reversed(list(enumerate(_names(series.dtype.categories))))}
+    return np.argsort([place[name] for name in names], kind="stable").astype(np.int64)
 
 
 def _natural_order(names: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:

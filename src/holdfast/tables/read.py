@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from holdfast.core.errors import UserError, unknown_name
+from holdfast.tables.class_labels import class_names, named
 
 Read = tuple[pd.DataFrame, tuple[str, ...]]
 """A table, and one-line remarks on its reading."""
@@ -49,6 +50,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     The content decides between the two formats. CSV: the delimiter (comma, semicolon or tab), the decimal comma and
     the encoding (UTF-8 with or without a byte-order mark, else Latin-1) are found out; an empty field, ``?`` and
     pandas's usual markers (``NA``, ``NaN``, ``null``, …) are missing values; spaces after a delimiter are dropped.
+    Classes of a Parquet file of the Hugging Face hub are read by name, as an ordered category.
     A nameless index that an export left in the file (a first column without a name, ``__index_level_0__``) is not a
     column of the table and is left out. The files of a folder are read in order of their names and put below each
     other; where the names tell splits apart, as in ``train-00000-of-00001.parquet`` beside
@@ -151,6 +153,9 @@ def _read_parquet(file: Path) -> pd.DataFrame:
         for name in [field.name for field in fields if pa.types.is_integer(field.type) and _rounded(frame[field.name])]:
             nullable = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
             frame[name] = table[name].to_pandas(types_mapper=nullable.get)
+        classes = class_names(table.schema.metadata)
+        for name in [name for name in classes if name in frame]:
+            frame[name] = named(frame[name], classes[name])
     except (pa.ArrowException, OSError):
         raise UserError(f"{file} is a truncated or damaged Parquet file: copy or write it again") from None
     return frame.loc[:, [not re.fullmatch(r"__index_level_\d+__", name) for name in frame.columns]]

@@ -102,7 +102,7 @@ class ColoredDigits(Task):
             question="Which digit is it, when color no longer goes with the label as it did in training?",
             stable="the shape of the digit",
             shortcut="" if grey else f"its color, the label's own with probability {self._strength_text()} in training",
-            pictures=(examples(splits, "label", "color"), cooccurrence(splits[0].data, "color", classes)),
+            pictures=(examples(splits, "label", classes, "color"), cooccurrence(splits[0].data, "color", classes)),
             render=render,
         )
 

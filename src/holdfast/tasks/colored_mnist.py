@@ -91,7 +91,10 @@ class ColoredMNIST(Task):
             question="Is the digit below 5, when color no longer goes with the label as it did in training?",
             stable=f"the digit, which gives the label with probability {1 - self.label_noise:g} everywhere",
             shortcut="" if self.palette == "grey" else f"its color, which differs from the label's {self._flip_text()}",
-            pictures=(examples(splits, "digit", "color"), cooccurrence(splits[0].data, "color", classes)),
+            pictures=(
+                examples(splits, "digit", digits.classes, "color"),
+                cooccurrence(splits[0].data, "color", classes),
+            ),
             render=render,
         )
 

@@ -90,7 +90,10 @@ class ColoredMNIST10(Task):
             question="Which digit is it, when color no longer goes with the label as it did in training?",
             stable="the shape of the digit",
             shortcut="" if self.palette == "grey" else f"its color, the label's own {self._strength_text()}",
-            pictures=(examples(splits, "label", "color"), cooccurrence(splits[0].data, "color", digits.classes)),
+            pictures=(
+                examples(splits, "label", digits.classes, "color"),
+                cooccurrence(splits[0].data, "color", digits.classes),
+            ),
             render=render,
         )
 

@@ -72,7 +72,7 @@ class CorruptedMNIST(Task):
             classes=found.classes,
             question=f"{what}, when the picture is corrupted as none was in training?",
             stable="the shape in the picture",
-            pictures=(examples(splits, "label"),),
+            pictures=(examples(splits, "label", found.classes),),
         )
 
     def _environments(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

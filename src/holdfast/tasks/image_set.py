@@ -19,6 +19,8 @@ from holdfast.tasks.data_folder import data_set_folder
 from holdfast.tasks.stratify import stratified_parts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 FEWEST_ROWS = 1000
@@ -91,7 +93,8 @@ def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch
 
     folder = data_set_folder(name, data_dir)
     frame = read_table(folder)
-    _check(frame, str(folder))
+    _check(frame, folder)
+    frame = frame.sort_values("split", key=lambda split: split == "test", kind="stable", ignore_index=True)
     index = torch.arange(len(frame))
     official_test = torch.tensor((frame["split"] == "test").to_numpy())
     if rows is not None and rows < len(frame):
@@ -101,7 +104,7 @@ def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch
     frame = frame.iloc[index.numpy()]
     labels = encode_column(frame["label"])
     return ImageSet(
-        images=torch.from_numpy(decode_column(frame["image"], "L")),
+        images=torch.from_numpy(decode_column(frame["image"], "L", str(folder))),
         labels=torch.tensor(labels.codes),
         official_test=official_test[index],
         index=index,
@@ -118,8 +121,10 @@ def splits_of(data: Dataset, parts: Tensor) -> tuple[Split, ...]:
     )
 
 
-def _check(frame: pd.DataFrame, folder: str) -> None:
+def _check(frame: pd.DataFrame, folder: Path) -> None:
     for column in ("image", "label", "split"):
         if column not in frame:
             missing = "no test file beside the training file" if column == "split" else f"no column {column!r}"
             raise UserError(f"{folder} has {missing}: get the data set again")
+    if frame["label"].hasnans:
+        raise UserError(f"{folder} has rows without a label: get the data set again")

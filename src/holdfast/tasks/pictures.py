@@ -13,25 +13,32 @@ from holdfast.core.artifacts import Artifact, ImageGrid, Matrix
 from holdfast.core.data import Column, Dataset, Inputs
 from holdfast.core.task import Split
 
+MAX_ENVIRONMENTS = 8
+MAX_VALUES = 10
 
-def examples(splits: Sequence[Split], of: str, also: str = "") -> Artifact:
+
+def examples(splits: Sequence[Split], of: str, names: Sequence[str], also: str = "") -> Artifact:
     """A row of pictures per environment of ``train`` and ``test``: the first example of every value of a column.
+
+    Of many environments and values the first are shown.
 
     Args:
         splits: Of the task, with inputs (N, C, H, W) in [0, 1]; C is 1 for grey, 2 for red and green, 3 for colors.
         of: The column, ``label`` or an attribute.
+        names: Of its values.
         also: An attribute column to name in the captions, too.
     """
     images, captions = [], []
     for data in (split.data for split in splits if split.name in ("train", "test")):
-        shown = data.column(of)
-        for environment, code in itertools.product(data.environment.present(), shown.present()):
-            rows = ((data.environment.codes == environment) & (shown.codes == code)).nonzero()[:1, 0]
+        codes = data.column(of).codes
+        shown = itertools.product(data.environment.present()[:MAX_ENVIRONMENTS], range(len(names))[:MAX_VALUES])
+        for environment, code in shown:
+            rows = ((data.environment.codes == environment) & (codes == code)).nonzero()[:1, 0]
             if len(rows):
-                names = [shown.names[code], *([_name(data.column(also), rows)] if also else [])]
+                named = [names[code], *([_name(data.column(also), rows)] if also else [])]
                 images.append(nested(_as_rgb(data.batch(rows).x)[0].permute(1, 2, 0)))
-                captions.append(f"{data.environment.names[environment]}: {', '.join(names)}")
-    columns = len(splits[0].data.column(of).present())
+                captions.append(f"{data.environment.names[environment]}: {', '.join(named)}")
+    columns = min(len(names), MAX_VALUES)
     caption = f"A row is an environment, a column a {of}; the test comes last."
     return ImageGrid("Examples of every environment", tuple(images), tuple(captions), columns=columns, caption=caption)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import torch
 from torch import Tensor
 
+from holdfast.core.artifacts import Artifact
 from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.options import Range
@@ -19,6 +20,8 @@ from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Kind, RawTable, Split, Task, TaskData
 from holdfast.core.words import count
+from holdfast.tasks.pictures import examples
+from holdfast.tasks.table_inputs import inputs_of
 from holdfast.tasks.table_overview import environment_table
 from holdfast.tasks.table_splits import Part, Parts, balanced_folds, parts_by_column, parts_by_environment
 from holdfast.tasks.targets import target_scale, usual_model
@@ -37,6 +40,9 @@ _LARGEST = 1e18
 @dataclass(frozen=True, kw_only=True)
 class TableFile(Task):
     r"""A CSV or Parquet file, or a folder of them; rows come from environments and have a label.
+
+    Where a feature column holds encoded images, as in data sets of the Hugging Face hub, they are the inputs:
+    (N, C, H, W) in [0, 1]. Otherwise inputs are the features as numbers.
 
     Without ``split`` and ``holdout_environment`` every environment is held out in turn (:meth:`folds`), over ten
     environments in five groups of nearly equal size; what was pooled as ``rare`` is no environment and only trained on.
@@ -98,14 +104,12 @@ class TableFile(Task):
 
     def _task_data(self, rows: _Rows, label: Tensor, classes: tuple[str, ...], chosen: Parts) -> TaskData:
         """The rows in their parts; what is learnt for encoding is learnt on the first of them."""
-        from holdfast.tables import fit_encoder
-
         train = chosen.parts[0].rows
         tested = torch.cat([part.rows for part in chosen.parts if part.shifted] or [train[:0]])
         features = self._features(rows.frame)
-        encoder = fit_encoder(rows.frame.iloc[train.numpy()], features)
+        inputs = inputs_of(rows.frame, features, train, self.path)
         data = Dataset(
-            x=torch.from_numpy(encoder.transform(rows.frame)),
+            x=inputs.x,
             y=label,
             environment=rows.environment,
             attributes={name: _column(rows.frame[name]) for name in self.group},
@@ -113,20 +117,24 @@ class TableFile(Task):
             weight=None if self.weight is None else _numbers(rows.frame[self.weight]),
             index=rows.index,
         )
+        splits = tuple(Split(part.name, part.role, data.take(part.rows), part.shifted) for part in chosen.parts)
+        pictures: list[Artifact] = [environment_table(data, self.label, classes, tested)]
+        if classes and not inputs.encoder:
+            pictures.append(examples(splits, "label", classes))
         return TaskData(
             kind=rows.kind,
-            splits=tuple(Split(part.name, part.role, data.take(part.rows), part.shifted) for part in chosen.parts),
-            model=usual_model(rows.kind, label[train]),
+            splits=splits,
+            model=usual_model(rows.kind, label[train], inputs.network),
             steps=1000,
             batch_size=256,
             target_scale=target_scale(rows.kind, label[train]),
             classes=classes,
             groups=self.group,
             question=self._question(),
-            notes=(*self._role_notes(), *rows.notes, *chosen.notes, *encoder.notes, *_unseen(classes, label[train])),
-            pictures=(environment_table(data, self.label, classes, tested),),
-            encoder=encoder,
-            raw=_raw(rows, {self.label, self.split}, features),
+            notes=(*self._role_notes(), *rows.notes, *chosen.notes, *inputs.notes, *_unseen(classes, label[train])),
+            pictures=tuple(pictures),
+            encoder=inputs.encoder,
+            raw=_raw(rows, {self.label, self.split}, features) if inputs.encoder else None,
         )
 
     def folds(self) -> Sequence[TableFile]:
