@@ -128,3 +128,13 @@ def test_environments_in_which_the_color_misleads_do_not_hide_those_where_it_hel
     assert "from 90.0 % to 50.0 %" in finding.sentence
     rises = {m.environment: m.value for m in result.measurements if "color" in m.metric}
     assert rises == pytest.approx({"A": 0.4, "B": -0.4})
+
+
+def test_what_is_missing_is_a_value() -> None:
+    frame, y, said = follows_color()
+    for values in (
+        frame["color"].where(frame["color"] == "red"),
+        frame["color"].where(frame["color"] == "red", np.nan),
+    ):
+        lost = frame.assign(color=values.astype("string"))
+        assert lines(evaluate(lost, y, said))["color"][1] == pytest.approx(0.5)

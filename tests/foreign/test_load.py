@@ -87,6 +87,15 @@ def test_classes_are_matched_by_their_text(tmp_path: Path, table: MakeTask) -> N
     )
 
 
+def test_codes_of_classes_are_read_in_their_order_and_that_is_noted(tmp_path: Path, table: MakeTask) -> None:
+    frame = numbers()
+    model = LogisticRegression().fit(frame[FEATURES], (frame["ill"] == "yes").astype(int))
+    skops.io.dump(model, tmp_path / "m.skops")
+    said = probabilities(table(), str(tmp_path / "m.skops"))
+    np.testing.assert_allclose(said, model.predict_proba(frame[FEATURES]), atol=1e-6)
+    assert "the model's classes 0 … 1 are read as no, yes" in load(str(tmp_path / "m.skops"), table()).notes
+
+
 @pytest.mark.parametrize(("model", "note"), [(LinearSVC(), ""), (RidgeClassifier(), "")])
 def test_decision_functions_are_logits(tmp_path: Path, table: MakeTask, model: Any, note: str) -> None:
     frame = numbers()

@@ -209,7 +209,8 @@ def _codes(values: Any) -> Codes:
     numbers = pd.to_numeric(series, errors="coerce")
     if numbers.notna().sum() == series.notna().sum() and numbers.nunique() > MOST_LEVELS:
         series = pd.Series(pd.qcut(numbers, BINS, duplicates="drop").cat.codes)
-    return np.asarray(pd.factorize(series.astype(str), sort=True)[0])
+    texts = series.astype(object).where(series.notna(), None).map(str)
+    return np.asarray(pd.factorize(texts, sort=True)[0])
 
 
 def _table(rises: Sequence[_Rise], kind: Kind, level: float) -> Table:

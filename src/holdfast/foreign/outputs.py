@@ -26,7 +26,8 @@ def probed(predictor: ForeignPredictor, task: TaskData) -> tuple[Reading, tuple[
     if not torch.isfinite(outputs).all():
         raise UserError(f"{predictor.model.name} puts out numbers that are not finite: it cannot be audited")
     reading, note = _reading(predictor, outputs, task)
-    remarks = (note, *_dependent(predictor, rows, outputs))
+    codes = f"the model's classes 0 … {len(task.classes) - 1} are read as {', '.join(task.classes[:10])}"
+    remarks = (note, codes if predictor.by_code else "", *_dependent(predictor, rows, outputs))
     predictor.reading(reading).predict(rows)  # the classes fit
     return reading, tuple(filter(None, remarks))
 

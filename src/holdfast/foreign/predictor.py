@@ -123,13 +123,20 @@ class ForeignPredictor:
                 one_hot = nn.functional.one_hot(codes.clamp(0, self._known() - 1), self._known()).double()
                 return one_hot.clamp_min(LEAST_PROBABILITY).log()
 
+    @property
+    def by_code(self) -> bool:
+        """Whether the model knows the classes as 0 … C−1 and the rows by names."""
+        codes = tuple(map(str, range(len(self.classes))))
+        known = tuple(map(_plain, self.model.classes or ()))
+        return known == codes != tuple(map(_plain, self.classes))
+
     def _known(self) -> int:
         return len(self.model.classes or self.classes)
 
     def _order(self) -> list[int]:
         """Where the model puts each of the task's classes."""
         known = self.model.classes
-        if known is None:
+        if known is None or self.by_code:
             return list(range(len(self.classes)))
         place = {_plain(name): k for k, name in enumerate(known)}
         missing = [name for name in self.classes if _plain(name) not in place]
