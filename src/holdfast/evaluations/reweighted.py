@@ -215,7 +215,8 @@ def _codes(values: Any) -> Codes:
 
 def _table(rises: Sequence[_Rise], kind: Kind, level: float) -> Table:
     wrong = "error" if kind == "classification" else "squared error"
-    lines = [(r.column, r.environment, r.plain, r.reweighted, r.value, r.low, r.high) for r in rises]
+    numbers = ((r, (r.plain, r.reweighted, r.value, r.low, r.high)) for r in rises)
+    lines = [(r.column, r.environment, *(round(number, 5) for number in values)) for r, values in numbers]
     return Table(
         "if a column no longer went with the label",
         ("column", "environment", f"{wrong} now", f"{wrong} then", "rise", "low", "high"),
