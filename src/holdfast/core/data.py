@@ -1,4 +1,4 @@
-"""Rows in memory: columns with names, batches, data sets.
+"""Rows: columns with names, batches, data sets.
 
 Shapes: N rows of a data set, B rows of a batch, E environments.
 """
@@ -9,13 +9,21 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from holdfast.core.errors import UserError, unknown_name
+from holdfast.core.lazy import LazyInputs
 
 Inputs = Tensor | dict[str, Tensor]
+"""What a model is called with."""
+
+StoredInputs = Tensor | LazyInputs | dict[str, Tensor | LazyInputs]
+"""What a data set holds: in memory, or made when asked for."""
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -110,10 +118,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Dataset:
-    """N rows in memory, with their columns. Batches are made by indexing; there is no loader.
+    """N rows with their columns. Batches are made by indexing; there is no loader.
 
     Attributes:
-        x: (N, …) inputs, or a dict of them.
+        x: (N, …) inputs in memory or made when asked for (:class:`~holdfast.core.lazy.LazyInputs`), or a dict of them.
         y: (N,) int64 classes or (N,) float targets, or None.
         environment: The environment column of the run.
         attributes: Other columns by name (group columns among them).
@@ -122,7 +130,7 @@ class Dataset:
         index: (N,) int64 row ids; 0 … N−1 where none are given.
     """
 
-    x: Inputs
+    x: StoredInputs
     y: Tensor | None
     environment: Column
     attributes: Mapping[str, Column] = field(default_factory=dict)
@@ -151,7 +159,7 @@ class Dataset:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input row; of the only or first entry where x is a dict."""
-        x = self.x if isinstance(self.x, Tensor) else next(iter(self.x.values()))
+        x = next(iter(self.x.values())) if isinstance(self.x, dict) else self.x
         return tuple(x.shape[1:])
 
     @property
@@ -166,7 +174,7 @@ class Dataset:
             rows: (M,) int64 positions.
         """
         return Dataset(
-            x=_map(lambda t: t[rows], self.x),
+            x=_map(lambda t: t.take(rows) if isinstance(t, LazyInputs) else t[rows], self.x),
             y=None if self.y is None else self.y[rows],
             environment=self.environment.take(rows),
             attributes={name: column.take(rows) for name, column in self.attributes.items()},
@@ -176,7 +184,7 @@ class Dataset:
         )
 
     def batch(self, rows: Tensor | slice = slice(None)) -> Batch:
-        """The rows at these positions, all of them by default."""
+        """The rows at these positions, all of them by default; inputs that are not in memory are made now."""
         return Batch(
             x=_map(lambda t: t[rows], self.x),
             y=None if self.y is None else self.y[rows],
@@ -217,14 +225,17 @@ class Dataset:
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Dataset:
         """The same rows on a device, floating-point inputs and targets in this precision."""
 
+        def target(t: Tensor | LazyInputs) -> torch.dtype:
+            return dtype if t.is_floating_point() else t.dtype
+
         def move(t: Tensor) -> Tensor:
-            return t.to(device, dtype if t.is_floating_point() else t.dtype)
+            return t.to(device, target(t))
 
         def column(c: Column) -> Column:
             return dataclasses.replace(c, codes=move(c.codes))
 
         return Dataset(
-            x=_map(move, self.x),
+            x=_map(lambda t: t.to(device, target(t)), self.x),
             y=None if self.y is None else move(self.y),
             environment=column(self.environment),
             attributes={name: column(c) for name, c in self.attributes.items()},
@@ -234,26 +245,45 @@ class Dataset:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the content of every column."""
+        """A hash of the content of every column; of inputs that are not in memory, of what tells their content."""
         digest = hashlib.sha256()
-        for name, tensor in self._tensors():
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        for name, values in self._values():
+            digest.update(f"{name} {tuple(values.shape)} {values.dtype}".encode())
+            digest.update(_content(values))
         columns = {"environment": self.environment, **self.attributes}
         digest.update(repr([(name, column.names) for name, column in columns.items()]).encode())
         return digest.hexdigest()
 
-    def _tensors(self) -> list[tuple[str, Tensor]]:
+    def _values(self) -> list[tuple[str, Tensor | LazyInputs]]:
         x = self.x if isinstance(self.x, dict) else {"": self.x}
-        tensors = [(f"x {name}", t) for name, t in x.items()]
-        tensors += [("environment", self.environment.codes), ("index", self.index)]
-        tensors += [(f"attribute {name}", column.codes) for name, column in self.attributes.items()]
+        values: list[tuple[str, Tensor | LazyInputs]] = [(f"x {name}", t) for name, t in x.items()]
+        values += [("environment", self.environment.codes), ("index", self.index)]
+        values += [(f"attribute {name}", column.codes) for name, column in self.attributes.items()]
         optional = [("y", self.y), ("unit", self.unit), ("weight", self.weight)]
-        return tensors + [(name, t) for name, t in optional if t is not None]
+        return values + [(name, t) for name, t in optional if t is not None]
 
     def _lengths(self) -> Sequence[tuple[str, int]]:
-        return [(name, len(t)) for name, t in self._tensors()]
+        return [(name, len(t)) for name, t in self._values()]
 
 
-def _map(function: Callable[[Tensor], Tensor], x: Inputs) -> Inputs:
+def join_inputs(parts: Sequence[StoredInputs]) -> StoredInputs:
+    """Inputs of several data sets below each other."""
+    first = parts[0]
+    if isinstance(first, dict):
+        return {name: _join([part[name] for part in parts]) for name in first}  # type: ignore[index]
+    return _join(parts)  # type: ignore[arg-type]
+
+
+def _join(parts: Sequence[Tensor | LazyInputs]) -> Tensor | LazyInputs:
+    lazy = [part for part in parts if isinstance(part, LazyInputs)]
+    return LazyInputs.cat(lazy) if lazy else torch.cat(parts)  # type: ignore[arg-type]
+
+
+def _content(values: Tensor | LazyInputs) -> bytes:
+    if isinstance(values, LazyInputs):
+        return values.fingerprint().encode()
+    return values.detach().cpu().contiguous().numpy().tobytes()
+
+
+def _map(function: Callable[[Tensor | LazyInputs], V], x: StoredInputs) -> V | dict[str, V]:
     return {name: function(t) for name, t in x.items()} if isinstance(x, dict) else function(x)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from holdfast.tables.encoder import Encoder
 
+BLOCK_BYTES = 1 << 24
 LEAST_PROBABILITY = torch.finfo(torch.float64).eps
 """What an estimator's probability of zero is read as: its log is finite, and a wrong label still costs 36 nats."""
 
@@ -33,7 +35,7 @@ class ModulePredictor:
         classes: Names of its C classes; empty for regression.
         encoder: Reads raw rows, where the task is a table.
         device: Where the module's parameters are; rows are moved there, predictions come back to the CPU.
-        batch_size: Rows at a time.
+        batch_size: Rows at a time, or fewer where they are large (:func:`blocks`).
 
     >>> linear = nn.Linear(2, 1)
     >>> _ = nn.init.ones_(linear.weight), nn.init.zeros_(linear.bias)
@@ -102,13 +104,17 @@ class EstimatorPredictor:
         Raises:
             UserError: The estimator has no probabilities or other classes than the task, or the rows cannot be read.
         """
-        x = _encoded(rows, self.encoder).x
-        if isinstance(x, dict):
+        data = _encoded(rows, self.encoder)
+        if isinstance(data.x, dict):
             raise UserError("a scikit-learn estimator reads one array: choose a network for rows of several inputs")
+        outputs = torch.cat([self._outputs(data.batch(block).x) for block in blocks(data)])
+        return Prediction(mean=outputs.squeeze(1)) if self.kind == "regression" else Prediction(logits=outputs)
+
+    def _outputs(self, x: Any) -> Tensor:
+        """(M, 1) means or (M, C) logits of inputs (M, …)."""
         features = x.flatten(1).cpu().numpy()
         if self.kind == "regression":
-            mean = torch.as_tensor(self.estimator.predict(features), dtype=torch.float64)
-            return Prediction(mean=mean.reshape(len(x)))
+            return torch.as_tensor(self.estimator.predict(features), dtype=torch.float64).reshape(len(x), 1)
         name = type(self.estimator).__name__
         if not hasattr(self.estimator, "predict_proba"):
             raise UserError(f"{name} gives no probabilities: choose an estimator that has predict_proba")
@@ -118,7 +124,7 @@ class EstimatorPredictor:
         codes = [int(code) for code in known]
         probabilities = torch.zeros(len(x), len(self.classes), dtype=torch.float64)
         probabilities[:, codes] = torch.as_tensor(self.estimator.predict_proba(features), dtype=torch.float64)
-        return Prediction(logits=probabilities.clamp_min(LEAST_PROBABILITY).log())
+        return probabilities.clamp_min(LEAST_PROBABILITY).log()
 
 
 def cached(predictor: Predictor, splits: Iterable[Dataset]) -> Predictor:
@@ -135,12 +141,25 @@ def forward(model: nn.Module, rows: Dataset, device: torch.device | str = "cpu",
     model.eval()
     try:
         with torch.no_grad():
-            starts = range(0, max(len(rows), 1), batch_size)  # no rows make one empty batch, which gives the width
-            outputs = [model(_inputs(rows, slice(start, start + batch_size), device)).cpu() for start in starts]
+            outputs = [model(_inputs(rows, block, device)).cpu() for block in blocks(rows, batch_size)]
     finally:
         for layer, mode in modes:
             layer.training = mode
     return torch.cat(outputs).reshape(len(rows), -1) if len(rows) else outputs[0]
+
+
+def blocks(rows: Dataset, most: int = 4096) -> Iterator[slice]:
+    """Slices of rows, one after the other, of at most ``most`` rows and 16 MiB of inputs, but one row at least.
+
+    No rows make one empty block, from which the width of outputs can be told.
+
+    >>> list(blocks(Dataset(torch.zeros(5, 2), None, Column.constant(5)), most=3))
+    [slice(0, 3, None), slice(3, 6, None)]
+    """
+    x = rows.x.values() if isinstance(rows.x, dict) else [rows.x]
+    size = sum(math.prod(values.shape[1:]) * values.dtype.itemsize for values in x)
+    step = max(1, min(most, BLOCK_BYTES // max(size, 1)))
+    return (slice(start, start + step) for start in range(0, max(len(rows), 1), step))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.core.artifacts import Artifact
-from holdfast.core.data import Column, Dataset
+from holdfast.core.data import Column, Dataset, join_inputs
 from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.registry import Plugin
 
@@ -353,10 +353,6 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
     first = parts[0]
     if len(parts) == 1:
         return first
-    if isinstance(first.x, dict):
-        x: Tensor | dict[str, Tensor] = {k: torch.cat([p.x[k] for p in parts]) for k in first.x}  # type: ignore[index]
-    else:
-        x = torch.cat([part.x for part in parts])  # type: ignore[misc]
 
     def column(get: Callable[[Dataset], Column]) -> Column:
         if any(get(part).names != get(first).names for part in parts):
@@ -368,7 +364,7 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
         return torch.cat(tensors) if len(tensors) == len(parts) else None
 
     return Dataset(
-        x=x,
+        x=join_inputs([part.x for part in parts]),
         y=optional(lambda d: d.y),
         environment=column(lambda d: d.environment),
         attributes={name: column(lambda d, n=name: d.attributes[n]) for name in first.attributes},  # type: ignore[misc]

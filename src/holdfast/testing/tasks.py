@@ -32,7 +32,8 @@ def has_valid_rows(task: Task, data: TaskData) -> None:
     """Inputs are finite, labels are of the task's kind, and every code has a name."""
     for split in data.splits:
         rows, where = split.data, f"split {split.name!r} of {task.reference}"
-        for x in rows.x.values() if isinstance(rows.x, dict) else [rows.x]:
+        inputs = rows.batch().x
+        for x in inputs.values() if isinstance(inputs, dict) else [inputs]:
             assert not x.is_floating_point() or torch.isfinite(x).all(), f"{where} has inputs that are not finite"
         for name, column in {"environment": rows.environment, **rows.attributes}.items():
             _check_codes(column, f"column {name!r} of {where}")
