@@ -11,7 +11,7 @@ LAYERS = (
     {"core"},
     {"gradients", "losses", "perturbations", "representations", "selection", "statistics", "tables"},
     {"training"},
-    {"models", "tasks", "methods", "evaluations"},
+    {"models", "tasks", "methods", "evaluations", "foreign"},
     {"experiments", "reports"},
     {"sklearn"},
     {"reproductions"},

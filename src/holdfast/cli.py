@@ -24,6 +24,7 @@ EXAMPLES = """\
 examples:
   holdfast run colored-digits --method erm,group-dro,and-mask:threshold=0.8,erm+dfr --seeds 5
   holdfast run patients.parquet --label died --environment hospital --method erm,group-dro
+  holdfast audit model.skops --data patients.parquet --label died --environment hospital
   holdfast list methods
   holdfast show and-mask
 """
@@ -40,10 +41,12 @@ _FORBIDDEN = {
 _ELSEWHERE = {
     "run": "name another folder with --output",
     "sweep": "name another folder with --output",
+    "audit": "name another folder with --output",
     "reproduce": "name another folder with --docs",
 }
 VERBS = {
     "run": "train methods on a task, evaluate them under shift, write a report",
+    "audit": "what a model that you already have relies on and where it fails",
     "sweep": "random search over the methods' options, then a run of the best",
     "list": "what there is: tasks, methods, evaluations, rules, models, reproductions, cells",
     "show": "one plug-in with its options, or one finished cell",
@@ -53,7 +56,10 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code: 0 well, 1 failed, 2 a user's mistake, 130 interrupted."""
+    """Run a command line and return its exit code.
+
+    0 well, 1 failed, 2 a user's mistake, 3 a gate missed, 130 interrupted.
+    """
     argv = list(sys.argv[1:] if arguments is None else arguments)
     _replace_closed_streams()
     try:
@@ -121,13 +127,15 @@ def _call(argv: list[str]) -> int:
     return code
 
 
+_TASK_HELP = "a task such as colored-digits, a CSV or Parquet file or folder, a data set in --data-dir, hub:OWNER/NAME"
+
+
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "task",
-        type=_named,
-        metavar="TASK|FILE",
-        help="a task such as colored-digits, a CSV or Parquet file or folder, a data set in --data-dir, hub:OWNER/NAME",
-    )
+    parser.add_argument("task", type=_named, metavar="TASK|FILE", help=_TASK_HELP)
+    _role_arguments(parser)
+
+
+def _role_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir", type=_named, metavar="FOLDER", help="where named data sets lie; default: what HOLDFAST_DATA names"
     )
@@ -182,6 +190,31 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     _training_arguments(parser)
 
 
+def _audit_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", type=_named, metavar="MODEL", help="module:callable, a file or folder, or the hash of a finished cell"
+    )
+    parser.add_argument("--data", dest="task", type=_named, metavar="TASK|FILE", help=_TASK_HELP)
+    _role_arguments(parser)
+    parser.add_argument("--evaluate", metavar="NAME,…", help="what to ask; everything by default")
+    gate = parser.add_argument_group("as a gate: exit code 3 where a number misses its bound")
+    for flag, what in (("--fail-under", "at least"), ("--fail-over", "at most")):
+        gate.add_argument(
+            flag,
+            type=_named,
+            metavar="METRIC=VALUE",
+            action="append",
+            default=[],
+            help=f"{what} this, such as worst-group=0.8 or alarms=0; may be repeated",
+        )
+    parser.add_argument("--trust-pickle", action="store_true", help="open pickles, which can run any code")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random choices; default %(default)s")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default %(default)s")
+    parser.add_argument(
+        "--output", type=_named, default="runs", metavar="FOLDER", help="where the report goes; default runs"
+    )
+
+
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
     _run_arguments(parser)
     parser.add_argument(
@@ -219,6 +252,7 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
 
 _ARGUMENTS = {
     "run": _run_arguments,
+    "audit": _audit_arguments,
     "sweep": _sweep_arguments,
     "list": _list_arguments,
     "show": _show_arguments,

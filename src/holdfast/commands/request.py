@@ -53,7 +53,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
     Raises:
         UserError: Anything that cannot be served as asked.
     """
-    _check_numbers(options)
+    check_numbers(options)
     chains = chains_of(options.method)
     asked = create(SelectionRule, options.select) if options.select is not None else None
     model = create(Model, options.model) if options.model is not None else None
@@ -172,6 +172,21 @@ def evaluations_of(text: str | None) -> tuple[Evaluation, ...]:
     return tuple(create(Evaluation, chain[0]) for chain in chains)
 
 
+def check_numbers(options: argparse.Namespace) -> None:
+    """Refuse counts below one or absurdly large.
+
+    Raises:
+        UserError: One line that names the option.
+    """
+    for name, most in _MOST.items():
+        value = getattr(options, name, None)
+        flag = "--" + name.replace("_", "-")
+        if value is not None and value < 1:
+            raise UserError(f"{flag} is {value}: it must be at least 1")
+        if value is not None and value > most:
+            raise UserError(f"{flag} is {value}: it must be at most {most:.0f}")
+
+
 def _once(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
@@ -195,13 +210,3 @@ def _columns_of(path: str) -> list[str]:
 
 def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN_COLUMNS]) + (", …" if len(names) > _SHOWN_COLUMNS else "")
-
-
-def _check_numbers(options: argparse.Namespace) -> None:
-    for name, most in _MOST.items():
-        value = getattr(options, name, None)
-        flag = "--" + name.replace("_", "-")
-        if value is not None and value < 1:
-            raise UserError(f"{flag} is {value}: it must be at least 1")
-        if value is not None and value > most:
-            raise UserError(f"{flag} is {value}: it must be at most {most:.0f}")
