@@ -323,7 +323,7 @@ def test_a_hugging_face_classifier(tmp_path: Path, pictures: TaskData) -> None:
     expected = network((x - 0.5) / 0.5).logits.detach()[:, [1, 0]]
     torch.testing.assert_close(found.predictor.predict(rows_of(pictures)).outputs.float(), expected)
     (tmp_path / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(UserError, match="cannot read an image classifier"):
+    with pytest.raises(UserError, match="cannot read an image network"):
         load(str(tmp_path), pictures)
 
 

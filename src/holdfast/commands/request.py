@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
 from holdfast.core.options import Reference, options_of, parse_alternatives, parse_reference
+from holdfast.core.others_code import DOTTED
 from holdfast.core.registry import create, plugins
 from holdfast.core.task import Model, Task
 from holdfast.experiments.grid import Chain, Fold, Grid, load_folds
@@ -56,7 +58,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
     check_numbers(options)
     chains = chains_of(options.method)
     asked = create(SelectionRule, options.select) if options.select is not None else None
-    model = create(Model, options.model) if options.model is not None else None
+    model = model_of(options.model) if options.model is not None else None
     task = task_of(options)
     folds = load_folds(task)
     if all(fold.data.encoder for fold in folds):
@@ -145,6 +147,15 @@ def _registered(reference: str, data_dir: str | None) -> Task:
     if "data_dir" not in options_of(plugins("task")[name]):
         raise UserError(f"--data-dir: task {name!r} makes its own data and takes none; leave it out")
     return create(Task, reference, data_dir=data_dir)
+
+
+def model_of(text: str) -> Model:
+    """The network that was named: ``mlp:hidden=[64]``, ``hf:FOLDER``, or ``module:function`` of one's own."""
+    if text.startswith("hf:") and not text.startswith("hf:path="):
+        return create(Model, Reference("hf"), path=text.removeprefix("hf:"))
+    if re.fullmatch(DOTTED, text) and text.partition(":")[0] not in plugins("model"):
+        return create(Model, Reference("own"), function=text)
+    return create(Model, text)
 
 
 def chains_of(text: str) -> tuple[Chain, ...]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from holdfast.core.errors import UserError, unknown_name
+from holdfast.core.errors import UserError
+from holdfast.core.others_code import object_at, running
 from holdfast.foreign.estimators import is_estimator, model_of_estimator
-from holdfast.foreign.predictor import Model, running
+from holdfast.foreign.predictor import Model
 from holdfast.foreign.torch_files import model_of_module
 
 
@@ -24,28 +22,11 @@ def open_callable(name: str) -> Model:
     Raises:
         UserError: There is no such module or object, or importing it fails.
     """
-    module_name, _, path = name.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    with running(f"importing {module_name}"):
-        found: Any = _module(module_name)
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise unknown_name(f"object of {module_name}", part, [n for n in vars(found) if not n.startswith("_")])
-        found = getattr(found, part)
+    found = object_at(name)
     if not _is_model(found) and callable(found) and _takes_nothing(found):
         with running(name):
             found = found()
     return _model_of(found, name)
-
-
-def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and name.startswith(error.name):
-            raise UserError(f"there is no Python module {name!r} here: is it installed, or in this folder?") from None
-        raise
 
 
 def _model_of(found: Any, name: str) -> Model:

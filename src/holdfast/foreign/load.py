@@ -8,13 +8,12 @@ from pathlib import Path
 
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Predictor
+from holdfast.core.others_code import DOTTED
 from holdfast.core.task import TaskData
 from holdfast.foreign.formats import Format, format_of
 from holdfast.foreign.inputs import Inputs
 from holdfast.foreign.outputs import probed
 from holdfast.foreign.predictor import ForeignPredictor, Model
-
-DOTTED = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from torch import nn
 
 from holdfast.core.errors import UserError
+from holdfast.core.others_code import running
 from holdfast.foreign.estimators import is_estimator, model_of_estimator
-from holdfast.foreign.predictor import Model, running
+from holdfast.foreign.predictor import Model
 from holdfast.foreign.torch_files import model_of_module
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.core.data import Dataset
-from holdfast.core.errors import HoldfastError, UserError
+from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Prediction
+from holdfast.core.others_code import running
 from holdfast.core.predictors import LEAST_PROBABILITY
 from holdfast.core.task import Kind
 from holdfast.foreign.inputs import Inputs
@@ -147,36 +146,6 @@ class ForeignPredictor:
                 "on as --label"
             )
         return [place[_plain(name)] for name in self.classes]
-
-
-@contextlib.contextmanager
-def running(name: str) -> Iterator[None]:
-    """Run somebody else's code: silent, without gradients; whatever it raises becomes one line.
-
-    Raises:
-        UserError: The code raised, or tried to end the process.
-    """
-    import warnings
-
-    try:
-        with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    except HoldfastError:
-        raise
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())[:300]
-        raise UserError(f"{name} raised {type(error).__name__}: {text}{_where(error)}") from None
-
-
-def _where(error: BaseException) -> str:
-    """The last line of the user's own code on the way to an error."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    others = ("site-packages", "holdfast", "<", "lib/python")
-    own = [frame for frame in frames if not any(part in frame.filename for part in others)]
-    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
 
 
 def _as_table(given: Any, rows: int, name: str) -> Tensor:
