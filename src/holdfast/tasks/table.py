@@ -10,27 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
-from torch import Tensor
 
-from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.options import Range
 from holdfast.core.registry import register
-from holdfast.core.seeds import torch_rng
-from holdfast.core.task import Kind, Split, Task, TaskData
-from holdfast.core.words import count
-from holdfast.tasks.table_overview import environment_table
-from holdfast.tasks.table_splits import Parts, balanced_folds, parts_by_column, parts_by_environment
-from holdfast.tasks.targets import target_scale, usual_model
+from holdfast.core.task import Task, TaskData
+from holdfast.tasks.arrangement import Arrangement, Rows
+from holdfast.tasks.targets import usual_model
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from holdfast.tables import ColumnRoles
-
-MAX_SINGLE_FOLDS = 10
-GROUPED_FOLDS = 5
-_LARGEST = 1e18
 
 
 @register(name="table")
@@ -86,52 +77,25 @@ class TableFile(Task):
     def load(self) -> TaskData:
         from holdfast.tables import fit_encoder
 
-        rows = self._read()
-        label, classes = _label(rows.frame[self.label], rows.kind)
-        chosen = self._parts(rows, label, classes)
-        train = chosen.parts[0].rows
-        tested = torch.cat([part.rows for part in chosen.parts if part.shifted] or [train[:0]])
+        rows = self._rows()
+        parts = self._arrangement.parts(rows)
+        train = parts.train
         encoder = fit_encoder(rows.frame.iloc[train.numpy()], self._features(rows.frame))
-        data = Dataset(
-            x=torch.from_numpy(encoder.transform(rows.frame)),
-            y=label,
-            environment=rows.environment,
-            attributes={name: _column(rows.frame[name]) for name in self.group},
-            unit=None if rows.unit is None else rows.unit.codes,
-            weight=None if self.weight is None else _numbers(rows.frame[self.weight]),
-            index=rows.index,
-        )
-        return TaskData(
-            kind=rows.kind,
-            splits=tuple(Split(part.name, part.role, data.take(part.rows), part.shifted) for part in chosen.parts),
-            model=usual_model(rows.kind, label[train]),
+        return self._arrangement.task_data(
+            rows,
+            parts,
+            torch.from_numpy(encoder.transform(rows.frame)),
+            model=usual_model(rows.kind, rows.label[train]),
             steps=1000,
             batch_size=256,
-            target_scale=target_scale(rows.kind, label[train]),
-            classes=classes,
-            groups=self.group,
-            question=self._question(),
-            notes=(*self._role_notes(), *rows.notes, *chosen.notes, *encoder.notes, *_unseen(classes, label[train])),
-            pictures=(environment_table(data, self.label, classes, tested),),
+            notes=encoder.notes,
             encoder=encoder,
         )
 
     def folds(self) -> Sequence[TableFile]:
-        if self.split or self.holdout_environment:
+        if self._arrangement.is_fixed:
             return (self,)
-        rows = self._read()
-        own = [code for code, name in enumerate(rows.environment.names) if name != rows.pooled]
-        if len(own) < 2:
-            raise UserError(
-                f"only {rows.environment.names[own[0]]!r} has {self.min_environment_rows} rows or more, and one "
-                "environment cannot be held out from others: name a coarser column as --environment or lower "
-                "--min-environment-rows"
-            )
-        grouped = len(own) > MAX_SINGLE_FOLDS
-        sizes = torch.bincount(rows.environment.codes, minlength=len(rows.environment.names))[own]
-        groups = balanced_folds(sizes, GROUPED_FOLDS if grouped else len(own))
-        names = [rows.environment.names[code].replace("|", r"\|") for code in own]
-        held_out = ["|".join(names[member] for member in group) for group in sorted(groups)]
+        held_out = self._arrangement.in_turn(self._rows())
         return tuple(dataclasses.replace(self, holdout_environment=names) for names in held_out)
 
     @property
@@ -142,84 +106,36 @@ class TableFile(Task):
 
     @property
     def question(self) -> str:
-        return (
-            f"Can {self.label!r} be predicted from {self.title} where {self.environment!r} has a value that training "
-            "has not seen?"
-        )
+        return self._arrangement.question
 
     @property
     def fold_name(self) -> str:
-        return ", ".join(self._held_out_names())
+        return ", ".join(self._arrangement.held_out)
 
-    def _role_notes(self) -> tuple[str, ...]:
-        """What the environments, groups, units and weights are, in words for the report."""
-        notes = [f"environments are the values of {self.environment!r}"]
-        if self.group:
-            of = "the combinations of " if len(self.group) > 1 else "the values of "
-            notes.append(f"groups are {of}{' and '.join(map(repr, self.group))}")
-        if self.unit is not None:
-            notes.append(f"rows with the same {self.unit!r} are one unit: never split, and resampled together")
-        if self.weight is not None:
-            notes.append(f"rows are weighted by {self.weight!r}: in training, in selection and in every number below")
-        return tuple(notes)
+    @property
+    def _arrangement(self) -> Arrangement:
+        return Arrangement(
+            roles=self._roles(),
+            title=self.title,
+            stream=self.name,
+            holdout_environment=self.holdout_environment,
+            kind=self.kind,
+            min_environment_rows=self.min_environment_rows,
+            data_seed=self.data_seed,
+        )
 
-    def _held_out_names(self) -> list[str]:
-        names = re.split(r"(?<!\\)\|", self.holdout_environment) if self.holdout_environment else []
-        return [name.replace(r"\|", "|") for name in names]
+    def _rows(self) -> Rows:
+        from holdfast.tables import read_with_notes
 
-    def _read(self) -> _Rows:
-        """The rows whose environment is known.
-
-        Raises:
-            UserError: Options contradict each other, or the file does not hold what they say.
-        """
-        from holdfast.tables import check_roles, infer_kind, read_with_notes
-
-        roles = self._roles()
-        frame, reading = read_with_notes(self.path)
-        notes = list(reading + check_roles(frame, roles, None if self.kind == "auto" else self.kind))
-        kind = infer_kind(frame[self.label]) if self.kind == "auto" else self.kind
-        _check_group_names(roles)
-        index = torch.arange(len(frame))
-        for why, used in self._usable(frame):
-            if not used.all():
-                notes.append(f"left out, {why}: {count(int((~used).sum()), 'row')}")
-                frame, index = frame[used[index].numpy()], index[used[index]]
-        environment, pooled, pooling = _pooled(_column(frame[self.environment]), self.min_environment_rows)
-        unit = None if self.unit is None else _numbered(frame[self.unit])
-        return _Rows(frame, index, environment, pooled, unit, kind, (*notes, *pooling))
-
-    def _usable(self, frame: pd.DataFrame) -> list[tuple[str, Tensor]]:
-        """Reasons to leave rows out, each with (N,) which rows are not left out."""
-        reasons = [("without an environment", torch.tensor(frame[self.environment].notna().to_numpy()))]
-        if self.weight is not None:
-            reasons.append(("of weight zero", _numbers(frame[self.weight]) > 0))
-        return reasons
+        return self._arrangement.rows(*read_with_notes(self.path))
 
     def _roles(self) -> ColumnRoles:
         from holdfast.tables import ColumnRoles
 
-        if self.split and self.holdout_environment:
-            raise UserError("split and holdout_environment both say what to test on: give one of them")
         for role in ("label", "environment", "split"):
             if getattr(self, role) in self.drop:
                 raise UserError(f"column {getattr(self, role)!r} is both --{role} and --drop: give it one of them")
         return ColumnRoles(self.label, self.environment, self.group, self.unit, self.weight, self.split)
-
-    def _parts(self, rows: _Rows, label: Tensor, classes: tuple[str, ...]) -> Parts:
-        if self.split:
-            return parts_by_column(_column(rows.frame[self.split]), rows.environment.codes, rows.unit)
-        held_out = torch.tensor([name in self._held_out_names() for name in rows.environment.names])
-        for name in self._held_out_names():
-            if name not in rows.environment.names:
-                raise unknown_name("environment to hold out", name, rows.environment.names)
-        strata = rows.environment.codes * len(classes) + label if classes else rows.environment.codes
-        return parts_by_environment(
-            held_out[rows.environment.codes],
-            strata,
-            None if rows.unit is None else rows.unit.codes,
-            torch_rng(self.data_seed, self.name, "splits"),
-        )
 
     def _features(self, frame: pd.DataFrame) -> tuple[str, ...]:
         from holdfast.tables import feature_columns
@@ -236,104 +152,3 @@ class TableFile(Task):
         left_out = {*self.drop, *(["split"] if Path(self.path).is_dir() else [])}
         candidates = feature_columns(frame, dataclasses.replace(roles, group=()) if self.group_features else roles)
         return tuple(name for name in candidates if name not in left_out)
-
-    def _question(self) -> str:
-        what = f"{self.label!r} be predicted from {self.title}"
-        held_out = self._held_out_names()
-        if held_out:
-            shown = ", ".join(held_out[:5]) + (f", … ({count(len(held_out), 'value')})" if len(held_out) > 5 else "")
-            return f"Can {what} where {self.environment!r} is {shown}, when training sees only other values?"
-        if self.split:
-            return f"Can {what} on the test rows of {self.split!r}, for every {self.environment!r}?"
-        return f"Can {what} for every {self.environment!r} of the training?"
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The usable rows of a file.
-
-    Attributes:
-        index: (N,) their positions in it.
-        pooled: Name of the environment that holds the rare ones, if there are such.
-    """
-
-    frame: pd.DataFrame
-    index: Tensor
-    environment: Column
-    pooled: str | None
-    unit: Column | None
-    kind: Kind
-    notes: tuple[str, ...]
-
-
-def _column(series: pd.Series) -> Column:
-    from holdfast.tables import encode_column
-
-    column = encode_column(series)
-    return Column(torch.tensor(column.codes), column.names)
-
-
-def _numbered(series: pd.Series) -> Column:
-    """Codes in order of appearance: fast where nearly every row has a value of its own."""
-    import pandas as pd
-
-    codes, names = pd.factorize(series)
-    return Column(torch.tensor(codes, dtype=torch.int64), tuple(map(str, names.tolist())))
-
-
-def _numbers(series: pd.Series) -> Tensor:
-    """(N,) numbers in single precision, in which their squares must have room.
-
-    Raises:
-        UserError: They have not.
-    """
-    from holdfast.tables import parse_numbers
-
-    numbers = torch.tensor(parse_numbers(series))
-    if bool((numbers.abs() > _LARGEST).any()):
-        raise UserError(f"column {series.name!r} has values beyond {_LARGEST:g}: divide it by a power of ten")
-    return numbers.float()
-
-
-def _label(series: pd.Series, kind: Kind) -> tuple[Tensor, tuple[str, ...]]:
-    """Classes (N,) int64 with their names, or targets (N,) float32 and no names."""
-    if kind == "regression":
-        return _numbers(series), ()
-    column = _column(series)
-    return column.codes, column.names
-
-
-def _pooled(column: Column, minimum: int) -> tuple[Column, str | None, tuple[str, ...]]:
-    """Environments of fewer rows than ``minimum`` as one, what that is called, and a note."""
-    sizes = torch.bincount(column.codes[column.codes >= 0], minlength=len(column.names))
-    rare = sizes < minimum
-    if not rare.any():
-        return column, None, ()
-    if rare.all():
-        mend = "name a coarser column as --environment or lower --min-environment-rows"
-        raise UserError(f"every environment has fewer than {count(minimum, 'row')}: {mend}")
-    kept = [name for name, small in zip(column.names, rare.tolist(), strict=True) if not small]
-    pooled = "rare" if "rare" not in kept else "rare (pooled)"
-    place = torch.full((len(sizes) + 1,), len(kept))
-    place[:-1][~rare] = torch.arange(len(kept))
-    place[-1] = -1
-    few = f"{count(int(rare.sum()), 'environment')} of fewer than {count(minimum, 'row')}"
-    in_all = count(int(sizes[rare].sum()), "row")
-    note = f"pooled as {pooled!r}, which is not held out in turn: {few}, {in_all} in all"
-    return Column(place[column.codes], (*kept, pooled)), pooled, (note,)
-
-
-def _check_group_names(roles: ColumnRoles) -> None:
-    """Groups are later named as in ``label*color``, where ``label`` and ``environment`` have their own meaning."""
-    for name in roles.group:
-        if "*" in name or name != name.strip():
-            raise UserError(f"group column {name!r} cannot be named in a product: rename it without * and outer spaces")
-        if name in ("label", "environment") and name != getattr(roles, name):
-            raise UserError(f"group column {name!r} would be taken for the {name}: rename it")
-
-
-def _unseen(classes: tuple[str, ...], label: Tensor) -> tuple[str, ...]:
-    if not classes:
-        return ()
-    absent = (torch.bincount(label, minlength=len(classes)) == 0).nonzero()[:, 0].tolist()
-    return tuple(f"no training row is of class {classes[code]!r}" for code in absent[:10])
