@@ -98,6 +98,12 @@ class TableFile(Task):
         held_out = self._arrangement.in_turn(self._rows())
         return tuple(dataclasses.replace(self, holdout_environment=names) for names in held_out)
 
+    def columns(self) -> list[str]:
+        """The columns of the table."""
+        from holdfast.tables import read_table
+
+        return list(map(str, read_table(self.path).columns))
+
     @property
     def title(self) -> str:
         path = Path(self.path)

@@ -5,20 +5,22 @@ from __future__ import annotations
 from torch import Tensor
 
 from holdfast.core.task import Kind, Model
+from holdfast.models.cnn import CNN
 from holdfast.models.mlp import MLP
 from holdfast.models.rescaled import Rescaled
 
 
-def usual_model(kind: Kind, label: Tensor) -> Model:
+def usual_model(kind: Kind, label: Tensor, network: MLP | CNN = MLP()) -> Model:  # noqa: B008  # frozen
     """A small network; for regression one whose last layer holds the mean and scale of the training targets.
 
     Args:
         kind: Of the task.
         label: (N,) of the training rows.
+        network: The network.
     """
     if kind == "classification":
-        return MLP()
-    return Rescaled(model=MLP(), shift=label.double().mean().item(), scale=target_scale(kind, label))
+        return network
+    return Rescaled(model=network, shift=label.double().mean().item(), scale=target_scale(kind, label))
 
 
 def target_scale(kind: Kind, label: Tensor) -> float:
