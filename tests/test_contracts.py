@@ -5,11 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from holdfast.core.augmentation import Augmentation
 from holdfast.core.method import Method
 from holdfast.core.registry import PACKAGES, Plugin, create, plugins
 from holdfast.core.task import Model, Task
-from holdfast.testing import METHOD_CONTRACTS, MODEL_CONTRACTS, PLUGIN_CONTRACTS, RULE_CONTRACTS, TASK_CONTRACTS
+from holdfast.testing import (
+    AUGMENTATION_CONTRACTS,
+    METHOD_CONTRACTS,
+    MODEL_CONTRACTS,
+    PLUGIN_CONTRACTS,
+    RULE_CONTRACTS,
+    TASK_CONTRACTS,
+)
+from holdfast.testing.augmentations import AugmentationContract
 from holdfast.testing.methods import MethodContract, toys_for
 from holdfast.testing.models import ModelContract, accepted
 from holdfast.testing.plugins import PluginContract
@@ -52,6 +62,12 @@ def test_models(model: str, contract: ModelContract) -> None:
         contract(instance, shape)
 
 
+@pytest.mark.parametrize("contract", named(AUGMENTATION_CONTRACTS))
+@pytest.mark.parametrize("augmentation", plugins("augmentation"))
+def test_augmentations(augmentation: str, contract: AugmentationContract) -> None:
+    contract(create(Augmentation, augmentation))
+
+
 @pytest.mark.parametrize("contract", named(RULE_CONTRACTS))
 @pytest.mark.parametrize("rule", plugins("rule"))
 def test_rules(rule: str, contract: RuleContract) -> None:
@@ -66,7 +82,13 @@ def test_tasks(name: str, contract: TaskContract, tmp_path: Path) -> None:
 
 
 def example_task(name: str, folder: Path) -> Task:
-    """The task with its defaults; a table is one of 120 rows."""
+    """The task with its defaults; a table is one of 120 rows, a folder one of 60 images."""
+    if name == "image-folder":
+        for i in range(60):
+            path = folder / "ab"[i % 2] / "xyz"[i % 3] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (6, 5), i).save(path)
+        return create(Task, name, path=str(folder), environment="folder-2", holdout_environment="z")
     if name != "table":
         return create(Task, name)
     rows = [f"{i % 3},{'abcd'[i % 4]},{i * 7 % 11},{'xy'[i % 2]}" for i in range(120)]

@@ -11,7 +11,7 @@ LAYERS = (
     {"core"},
     {"gradients", "images", "losses", "selection", "statistics", "tables"},
     {"training"},
-    {"models", "tasks", "methods", "evaluations"},
+    {"augmentations", "models", "tasks", "methods", "evaluations"},
     {"experiments", "reports"},
     {"sklearn"},
     {"reproductions"},
