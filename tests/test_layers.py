@@ -11,7 +11,7 @@ LAYERS = (
     {"core"},
     {"gradients", "images", "losses", "perturbations", "representations", "selection", "statistics", "tables"},
     {"training"},
-    {"models", "tasks", "methods", "evaluations", "foreign"},
+    {"augmentations", "models", "tasks", "methods", "evaluations", "foreign"},
     {"experiments", "reports"},
     {"sklearn"},
     {"reproductions"},

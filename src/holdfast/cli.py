@@ -182,6 +182,9 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--select", metavar="RULE", help="which checkpoint counts; default validation, or last without selection rows"
     )
+    parser.add_argument(
+        "--augment", metavar="NAME+…", help="random changes of training images, such as horizontal-flip+random-crop"
+    )
     budget = parser.add_argument_group("budget and numerics")
     budget.add_argument("--steps", type=int, metavar="N", help="updates; the task's by default")
     budget.add_argument("--batch-size", type=int, metavar="B", help="rows per update; the task's by default")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.augmentation import Augmentation
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
@@ -74,6 +75,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
         budget=Budget(options.steps) if options.steps else None,
         batch_size=options.batch_size,
         model=model,
+        augment=augmentations_of(options.augment),
         numerics=Numerics(options.threads, device_of(options.device), options.precision),
     )
     if isinstance(task, (TableFile, ImageFolder)):
@@ -184,6 +186,16 @@ def chains_of(text: str) -> tuple[Chain, ...]:
     """The methods of ``erm,erm+dfr``; a chain that is named twice counts once."""
     chains = [tuple(create(Method, part) for part in chain) for chain in parse_alternatives(text)]
     return tuple(dict.fromkeys(chains))
+
+
+def augmentations_of(text: str | None) -> tuple[Augmentation, ...]:
+    """The augmentations of ``horizontal-flip+random-crop:padding=2``, which are applied in this order."""
+    if text is None:
+        return ()
+    chains = parse_alternatives(text)
+    if len(chains) > 1:
+        raise UserError("augmentations are applied one after the other: join them with '+'")
+    return tuple(create(Augmentation, reference) for reference in chains[0])
 
 
 def with_table_baselines(chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
