@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from holdfast.statistics.association import Effects, area_between, slopes
 from holdfast.statistics.cross_fitting import ridge
@@ -116,9 +116,7 @@ def concept_shift(sample: Sample, member: Members, propensity: Array, means: Arr
     direction = member - propensity
     if _overlap(sample, member, direction) < LEAST_OVERLAP:
         return _not_tested("hardly a row has its like elsewhere")
-    return largest(
-        slopes(sample.outputs - means, direction, sample.weight, sample.unit), sample.names, sample.level
-    )
+    return largest(slopes(sample.outputs - means, direction, sample.weight, sample.unit), sample.names, sample.level)
 
 
 def pattern_shift(
