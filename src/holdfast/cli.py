@@ -192,7 +192,12 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--threads", type=int, default=1, metavar="N", help="default %(default)s")
     budget.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto; default %(default)s")
     budget.add_argument("--precision", default="32-true", choices=["32-true", "64-true", "bf16-mixed"])
-    parser.add_argument("--executor", default="inline", choices=["inline"], help="where cells run")
+    parser.add_argument(
+        "--executor",
+        default="inline",
+        metavar="NAME",
+        help="where cells run: inline, or processes[:workers=N] on this machine; default %(default)s",
+    )
     parser.add_argument(
         "--output", type=_named, default="runs", metavar="FOLDER", help="where cells and reports go; default runs"
     )

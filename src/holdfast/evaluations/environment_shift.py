@@ -277,7 +277,8 @@ def _marginal(sample: Sample, task: TaskData) -> Sample:
 
 def _inputs(data: Dataset, rng: np.random.Generator) -> Array:
     """(N, F) inputs, or their main components where there are many."""
-    tensors: list[Tensor] = list(data.x.values()) if isinstance(data.x, dict) else [data.x]
+    made = data.batch().x
+    tensors: list[Tensor] = list(made.values()) if isinstance(made, dict) else [made]
     x = np.nan_to_num(torch.cat([t.flatten(1).cpu().double() for t in tensors], dim=1).numpy())
     if x.shape[1] <= MOST_INPUTS:
         return np.asarray(x)
