@@ -6,12 +6,22 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from holdfast.core.augmentation import Augmentation
 from holdfast.core.method import Method
 from holdfast.core.options import option_table, options_of
 from holdfast.core.registry import PACKAGES, Plugin, create, plugins
 from holdfast.core.task import Model, Task
-from holdfast.testing import METHOD_CONTRACTS, MODEL_CONTRACTS, PLUGIN_CONTRACTS, RULE_CONTRACTS, TASK_CONTRACTS
+from holdfast.testing import (
+    AUGMENTATION_CONTRACTS,
+    METHOD_CONTRACTS,
+    MODEL_CONTRACTS,
+    PLUGIN_CONTRACTS,
+    RULE_CONTRACTS,
+    TASK_CONTRACTS,
+)
+from holdfast.testing.augmentations import AugmentationContract
 from holdfast.testing.methods import MethodContract, toys_for
 from holdfast.testing.models import ModelContract, accepted
 from holdfast.testing.plugins import PluginContract
@@ -56,6 +66,12 @@ def test_models(model: str, contract: ModelContract) -> None:
         contract(instance, shape)
 
 
+@pytest.mark.parametrize("contract", named(AUGMENTATION_CONTRACTS))
+@pytest.mark.parametrize("augmentation", plugins("augmentation"))
+def test_augmentations(augmentation: str, contract: AugmentationContract) -> None:
+    contract(create(Augmentation, augmentation))
+
+
 @pytest.mark.parametrize("contract", named(RULE_CONTRACTS))
 @pytest.mark.parametrize("rule", plugins("rule"))
 def test_rules(rule: str, contract: RuleContract) -> None:
@@ -70,11 +86,17 @@ def test_tasks(name: str, contract: TaskContract, tmp_path: Path) -> None:
 
 
 def example_task(name: str, folder: Path) -> Task:
-    """The task with its defaults; a table is one of 120 rows, a named data set is used in part, where it is there."""
+    """The task with its defaults, on 120 rows of a table, 60 images of a folder, or 1,000 of a named data set."""
     if "data_dir" in options_of(plugins("task")[name]):
         if not os.environ.get("HOLDFAST_DATA"):
             pytest.skip(f"HOLDFAST_DATA does not name the folder with the data set of {name}")
         return create(Task, name, rows=1000)
+    if name == "image-folder":
+        for i in range(60):
+            path = folder / "ab"[i % 2] / "xyz"[i % 3] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (6, 5), i).save(path)
+        return create(Task, name, path=str(folder), environment="folder-2", holdout_environment="z")
     if name != "table":
         return create(Task, name)
     rows = [f"{i % 3},{'abcd'[i % 4]},{i * 7 % 11},{'xy'[i % 2]}" for i in range(120)]

@@ -9,9 +9,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "holdfast"
 LAYERS = (
     {"core"},
-    {"gradients", "losses", "perturbations", "representations", "selection", "statistics", "tables"},
+    {"gradients", "images", "losses", "perturbations", "representations", "selection", "statistics", "tables"},
     {"training"},
-    {"models", "tasks", "methods", "evaluations", "foreign"},
+    {"augmentations", "models", "tasks", "methods", "evaluations", "foreign"},
     {"experiments", "reports"},
     {"sklearn"},
     {"reproductions"},

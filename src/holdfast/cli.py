@@ -127,11 +127,14 @@ def _call(argv: list[str]) -> int:
     return code
 
 
-_TASK_HELP = "a task such as colored-digits, a CSV or Parquet file or folder, a data set in --data-dir, hub:OWNER/NAME"
+_TASK_HELP = (
+    "a task such as colored-digits, a CSV or Parquet file or a folder of them, a folder of images, the name of a data "
+    "set in --data-dir, or hub:OWNER/NAME"
+)
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", type=_named, metavar="TASK|FILE", help=_TASK_HELP)
+    parser.add_argument("task", type=_named, metavar="TASK|FILE|FOLDER", help=_TASK_HELP)
     _role_arguments(parser)
 
 
@@ -139,8 +142,10 @@ def _role_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir", type=_named, metavar="FOLDER", help="where named data sets lie; default: what HOLDFAST_DATA names"
     )
-    table = parser.add_argument_group("roles of a file's columns")
-    table.add_argument("--label", type=_named, metavar="COLUMN", help="what to predict")
+    table = parser.add_argument_group("roles of a file's columns, or of those that describe images")
+    table.add_argument(
+        "--label", type=_named, metavar="COLUMN", help="what to predict; of images the folder they lie in by default"
+    )
     table.add_argument("--environment", type=_named, metavar="COLUMN", help="where each row came from")
     table.add_argument(
         "--group", type=_named, metavar="COLUMN", action="append", help="groups to report on; may be repeated"
@@ -148,6 +153,12 @@ def _role_arguments(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--unit", type=_named, metavar="COLUMN", help="rows that belong together and are never split")
     table.add_argument("--weight", type=_named, metavar="COLUMN", help="row weights")
     table.add_argument("--drop", type=_named, metavar="COLUMN", action="append", help="not a feature; may be repeated")
+    images = parser.add_argument_group("a folder of images; folder-1, folder-2, … are columns, too")
+    images.add_argument("--metadata", type=_named, metavar="FILE", help="their columns; default FOLDER/metadata.csv")
+    images.add_argument("--size", metavar="PIXELS", type=int, help="resize to so many; their own or 64 by default")
+    images.add_argument(
+        "--skip-unreadable", action="store_true", default=None, help="leave out images that are damaged or missing"
+    )
     held = parser.add_argument_group("what is held out; by default every environment in turn")
     held.add_argument(
         "--split", type=_named, metavar="COLUMN", help="a column naming each row's role: train, selection, test, …"
@@ -170,6 +181,9 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each method; default %(default)s")
     parser.add_argument(
         "--select", metavar="RULE", help="which checkpoint counts; default validation, or last without selection rows"
+    )
+    parser.add_argument(
+        "--augment", metavar="NAME+…", help="random changes of training images, such as horizontal-flip+random-crop"
     )
     budget = parser.add_argument_group("budget and numerics")
     budget.add_argument("--steps", type=int, metavar="N", help="updates; the task's by default")
@@ -194,7 +208,7 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=_named, metavar="MODEL", help="module:callable, a file or folder, or the hash of a finished cell"
     )
-    parser.add_argument("--data", dest="task", type=_named, metavar="TASK|FILE", help=_TASK_HELP)
+    parser.add_argument("--data", dest="task", type=_named, metavar="TASK|FILE|FOLDER", help=_TASK_HELP)
     _role_arguments(parser)
     parser.add_argument("--evaluate", metavar="NAME,…", help="what to ask; everything by default")
     gate = parser.add_argument_group("as a gate: exit code 3 where a number misses its bound")

@@ -7,10 +7,11 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.augmentation import Augmentation
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
@@ -22,21 +23,24 @@ from holdfast.experiments.grid import Chain, Fold, Grid, load_folds
 from holdfast.experiments.numerics import Numerics, device_of
 from holdfast.tasks.data_folder import data_set_folder, has_data_set
 from holdfast.tasks.hub import PREFIX, hub_folder
+from holdfast.tasks.image_folder import ImageFolder
 from holdfast.tasks.table import TableFile
 from holdfast.training import Budget, SelectionRule
 
-TABLE_OPTIONS = (
+ROLE_OPTIONS = (
     "label",
     "environment",
     "group",
     "unit",
     "weight",
-    "drop",
     "split",
     "holdout_environment",
     "kind",
     "min_environment_rows",
 )
+TABLE_OPTIONS = ("drop",)
+IMAGE_OPTIONS = ("size",)
+FOLDER_OPTIONS = ("metadata", "skip_unreadable")
 _MOST = {
     "seeds": 10_000,
     "trials": 10_000,
@@ -44,6 +48,7 @@ _MOST = {
     "steps": math.inf,
     "batch_size": math.inf,
     "min_environment_rows": math.inf,
+    "size": 4096,
 }
 _SHOWN_COLUMNS = 12
 TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".parquet", ".pq"}
@@ -71,15 +76,16 @@ def grid_of(options: argparse.Namespace) -> Grid:
         budget=Budget(options.steps) if options.steps else None,
         batch_size=options.batch_size,
         model=model,
+        augment=augmentations_of(options.augment),
         numerics=Numerics(options.threads, device_of(options.device), options.precision),
     )
-    if isinstance(task, TableFile):
+    if isinstance(task, (TableFile, ImageFolder)):
         check_group_columns(chains, task)
     grid.check()
     return grid
 
 
-def check_group_columns(chains: Sequence[Chain], table: TableFile) -> None:
+def check_group_columns(chains: Sequence[Chain], table: TableFile | ImageFolder) -> None:
     """Refuse columns of a file that methods group by and that have no part, or another name, on the command line.
 
     Raises:
@@ -92,7 +98,7 @@ def check_group_columns(chains: Sequence[Chain], table: TableFile) -> None:
         for role in ("label", "environment"):
             if column == getattr(table, role):
                 raise UserError(f"groups of {method}: column {column!r} is called {role} there: write {role}")
-        columns = _columns_of(table.path)
+        columns = table.columns()
         if column in columns:
             raise UserError(f"groups of {method}: column {column!r} is no group yet: add --group {column}")
         near = unknown_name(f"column in the groups of {method}", column, columns)
@@ -106,28 +112,47 @@ def usual_rule(folds: Sequence[Fold]) -> SelectionRule:
 
 
 def task_of(options: argparse.Namespace) -> Task:
-    """The task that was named, or the table task of a file or data set."""
-    given = {name: value for name in TABLE_OPTIONS if (value := getattr(options, name)) is not None}
+    """The task that was named, or that of a table file, a data set or a folder of images."""
+    names = (*ROLE_OPTIONS, *TABLE_OPTIONS, *IMAGE_OPTIONS, *FOLDER_OPTIONS)
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
     path = path_of(options.task, options.data_dir)
     if path is None:
-        if given:
-            flags = ", ".join("--" + name.replace("_", "-") for name in given)
-            nothing = "no file, and no data set in the folder that --data-dir or HOLDFAST_DATA names"
-            what = "a task" if parse_reference(options.task).name in plugins("task") else nothing
-            raise UserError(f"{flags}: only a table file takes these, and {options.task} is {what}")
+        nothing = "no file, and no data set in the folder that --data-dir or HOLDFAST_DATA names"
+        what = "a task" if parse_reference(options.task).name in plugins("task") else nothing
+        _refuse(given, names, f"only a table file or a folder of images takes these, and {options.task} is {what}")
         return _registered(options.task, options.data_dir)
-    for name in ("label", "environment"):
-        if name not in given:
-            columns = _shown(_columns_of(path))
-            raise UserError(f"a table file needs --{name} COLUMN: {options.task} has {columns}")
     if "split" in given and "holdout_environment" in given:
         raise UserError("--split and --holdout-environment contradict each other: give one of them")
     if "holdout_environment" in given:
         given["holdout_environment"] = "|".join(name.replace("|", r"\|") for name in given["holdout_environment"])
-    lists: dict[str, Any] = {name: _once(value) if isinstance(value, list) else value for name, value in given.items()}
-    needed = {name: lists.pop(name) for name in ("label", "environment")}
+    given = {name: _once(value) if isinstance(value, list) else value for name, value in given.items()}
+    return (_images_of if _is_image_folder(path) else _table_of)(path, given)
+
+
+def _table_of(path: str, given: dict[str, Any]) -> Task:
+    _refuse(given, FOLDER_OPTIONS, f"only a folder of images takes these, and {path} is a table")
+    for name in ("label", "environment"):
+        if name not in given:
+            columns = _shown(TableFile(**{"path": path, "label": "", "environment": "", **given}).columns())
+            raise UserError(f"a table file needs --{name} COLUMN: {path} has {columns}")
+    needed = {name: given.pop(name) for name in ("label", "environment")}
     table = create(TableFile, Reference("table"), path=path, **needed)
-    return dataclasses.replace(table, **lists)  # as typed: here a column called null is no missing value
+    return dataclasses.replace(table, **given)  # as typed: here a column called null is no missing value
+
+
+def _images_of(path: str, given: dict[str, Any]) -> Task:
+    _refuse(given, TABLE_OPTIONS, f"only a table file takes these, and {path} is a folder of images")
+    if "environment" not in given:
+        columns = _shown(ImageFolder(path=path, **{**given, "environment": ""}).columns())
+        raise UserError(f"a folder of images needs --environment COLUMN: {path} has {columns or 'no metadata.csv'}")
+    images = create(ImageFolder, Reference("image-folder"), path=path, environment=given.pop("environment"))
+    return dataclasses.replace(images, **given)
+
+
+def _refuse(given: Mapping[str, Any], names: Sequence[str], why: str) -> None:
+    flags = ["--" + name.replace("_", "-") for name in names if name in given]
+    if flags:
+        raise UserError(f"{', '.join(flags)}: {why}")
 
 
 def path_of(text: str, data_dir: str | None) -> str | None:
@@ -162,6 +187,16 @@ def chains_of(text: str) -> tuple[Chain, ...]:
     """The methods of ``erm,erm+dfr``; a chain that is named twice counts once."""
     chains = [tuple(create(Method, part) for part in chain) for chain in parse_alternatives(text)]
     return tuple(dict.fromkeys(chains))
+
+
+def augmentations_of(text: str | None) -> tuple[Augmentation, ...]:
+    """The augmentations of ``horizontal-flip+random-crop:padding=2``, which are applied in this order."""
+    if text is None:
+        return ()
+    chains = parse_alternatives(text)
+    if len(chains) > 1:
+        raise UserError("augmentations are applied one after the other: join them with '+'")
+    return tuple(create(Augmentation, reference) for reference in chains[0])
 
 
 def with_table_baselines(chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
@@ -213,10 +248,10 @@ def _is_file(text: str) -> bool:
     return Path(text).suffix.lower() in TABLE_SUFFIXES or "/" in name
 
 
-def _columns_of(path: str) -> list[str]:
-    from holdfast.tables import read_table
+def _is_image_folder(path: str) -> bool:
+    from holdfast.images.files import holds_images
 
-    return list(map(str, read_table(path).columns))
+    return Path(path).is_dir() and holds_images(path)
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ ENTRY_POINTS = "holdfast.plugins"
 PACKAGES: dict[str, str] = {
     "task": "holdfast.tasks",
     "model": "holdfast.models",
+    "augmentation": "holdfast.augmentations",
     "method": "holdfast.methods",
     "evaluation": "holdfast.evaluations",
     "reproduction": "holdfast.reproductions",

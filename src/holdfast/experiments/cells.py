@@ -150,6 +150,7 @@ def _trainer(spec: CellSpec, folder: Path, report_progress: Progress | None) -> 
         device=spec.numerics.device,
         precision=spec.numerics.precision,
         store=FolderStore(folder),
+        augment=spec.augment,
         report_progress=report_progress,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from holdfast.core.augmentation import Augmentation
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
@@ -28,6 +29,19 @@ def check_chain(chain: Sequence[Method], data: TaskData) -> None:
         if len(chain) > 1 and not needs.network:
             raise UserError(f"{method.name} is no network and cannot be part of a chain: name it alone")
         check_needs(data, needs, what=f"method {method.name!r}")
+
+
+def check_augmentations(augmentations: Sequence[Augmentation], chain: Sequence[Method], data: TaskData) -> None:
+    """Refuse augmentations of what is no image, and where they would have no effect.
+
+    Raises:
+        UserError: One line with the mend.
+    """
+    for augmentation in augmentations:
+        augmentation.check(data.input_shape)
+        for method in chain:
+            if not method.needs().network:
+                raise UserError(f"{method.name} does not learn from batches: run it without --augment")
 
 
 def check_classes(chain: Sequence[Method], data: TaskData, fold: str = "") -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from holdfast.core.augmentation import Augmentation
 from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
 from holdfast.core.task import Model, Task, TaskData
 from holdfast.experiments.cells import finish_cell
-from holdfast.experiments.checks import check_chain, check_classes, check_model, check_rule
+from holdfast.experiments.checks import check_augmentations, check_chain, check_classes, check_model, check_rule
 from holdfast.experiments.evaluate import Evaluated, evaluate_cell
 from holdfast.experiments.numerics import Numerics
 from holdfast.experiments.spec import CellSpec, label_of
@@ -47,6 +48,7 @@ class Grid:
         steps, batch_size: Override the task's budget.
         model: Overrides the task's architecture.
         numerics: Threads, device, precision.
+        augment: What is done to the images of training batches, in order.
     """
 
     folds: tuple[Fold, ...]
@@ -57,6 +59,7 @@ class Grid:
     batch_size: int | None = None
     model: Model | None = None
     numerics: Numerics = Numerics()  # frozen
+    augment: tuple[Augmentation, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -86,6 +89,7 @@ class Grid:
             check_rule(self.rule, fold.data)
             for chain in self.chains:
                 check_chain(chain, fold.data)
+                check_augmentations(self.augment, chain, fold.data)
                 check_classes(chain, fold.data, fold.name)
 
     def _model(self, fold: Fold) -> Model:
@@ -104,6 +108,7 @@ class Grid:
             batch_size=self.batch_size or fold.data.batch_size,
             numerics=self.numerics,
             rule=self.rule,
+            augment=self.augment,
         )
 
 

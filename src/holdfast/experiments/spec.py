@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.core.augmentation import Augmentation
 from holdfast.core.method import Method
 from holdfast.core.task import Model, Task
 from holdfast.experiments.numerics import Numerics
@@ -29,6 +30,7 @@ class CellSpec:
         budget, batch_size: How long each stage trains, on how many rows per update.
         numerics: Threads, device, precision.
         rule: Which checkpoint a chain goes on from; hashed only where there is a chain.
+        augment: What is done to the images of training batches, in order; hashed only where there is something.
     """
 
     task: Task
@@ -41,6 +43,7 @@ class CellSpec:
     batch_size: int
     numerics: Numerics
     rule: SelectionRule
+    augment: tuple[Augmentation, ...] = ()
 
     @property
     def label(self) -> str:
@@ -64,7 +67,7 @@ class CellSpec:
 
     def hashed(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain JSON."""
-        content = {
+        content: dict[str, Any] = {
             "task": {"name": self.task.name, "version": self.task.version, "data": self.data},
             "method": [method.describe() for method in self.chain],
             "model": self.model.describe(),
@@ -73,6 +76,8 @@ class CellSpec:
             "batch_size": self.batch_size,
             "numerics": dataclasses.asdict(self.numerics),
         }
+        if self.augment:
+            content["augment"] = [augmentation.describe() for augmentation in self.augment]
         return content if len(self.chain) == 1 else {**content, "rule": self.rule.describe()}
 
 

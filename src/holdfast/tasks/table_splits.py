@@ -57,6 +57,11 @@ class Parts:
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def train(self) -> Tensor:
+        """(M,) positions of the rows to train on, which come first."""
+        return self.parts[0].rows
+
 
 def parts_by_environment(held_out: Tensor, strata: Tensor, unit: Tensor | None, rng: torch.Generator) -> Parts:
     """Test on rows of held-out environments; deal the others at random.

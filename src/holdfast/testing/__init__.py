@@ -4,6 +4,7 @@
 >>> check_method(ERM())
 """
 
+from holdfast.testing.augmentations import AUGMENTATION_CONTRACTS, check_augmentation
 from holdfast.testing.methods import METHOD_CONTRACTS, check_method
 from holdfast.testing.models import MODEL_CONTRACTS, check_model
 from holdfast.testing.plugins import PLUGIN_CONTRACTS, check_plugin
@@ -13,11 +14,13 @@ from holdfast.testing.tasks import TASK_CONTRACTS, check_task
 from holdfast.testing.toys import toy_task
 
 __all__ = [
+    "AUGMENTATION_CONTRACTS",
     "METHOD_CONTRACTS",
     "MODEL_CONTRACTS",
     "PLUGIN_CONTRACTS",
     "RULE_CONTRACTS",
     "TASK_CONTRACTS",
+    "check_augmentation",
     "check_method",
     "check_model",
     "check_plugin",

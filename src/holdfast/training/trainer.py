@@ -6,19 +6,20 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from holdfast.core.augmentation import Augmentation
 from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.ledger import Ledger
 from holdfast.core.predictors import forward
 from holdfast.core.seeds import numpy_rng, seed_for, torch_rng
 from holdfast.core.task import Role, TrainingView
-from holdfast.selection import EnvironmentSampler, Rows, Source
+from holdfast.selection import Augmented, EnvironmentSampler, Rows, Source
 from holdfast.training.budget import Budget
 from holdfast.training.records import Record, record
 from holdfast.training.rules import SelectionRule
@@ -94,11 +95,12 @@ class Trainer:
         device: As Lightning Fabric names accelerators: ``cpu``, ``cuda``, ``mps``, ``auto``.
         precision: ``32-true``, ``64-true`` or ``bf16-mixed``.
         store: Where stages are kept; in memory by default.
+        augment: What is done to the images of training batches, in order.
         checkpoint_seconds: Time between full checkpoints of a running stage; 0 writes one after every update.
         report_progress: Called now and then with the stage and the part of its budget spent.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each by its name
         self,
         *,
         seed: int = 0,
@@ -107,6 +109,7 @@ class Trainer:
         device: str = "cpu",
         precision: Precision = "32-true",
         store: StageStore | None = None,
+        augment: Sequence[Augmentation] = (),
         checkpoint_seconds: float = 20.0,
         report_progress: Callable[[str, float], None] | None = None,
     ) -> None:
@@ -118,6 +121,7 @@ class Trainer:
         self.fabric = Fabric(accelerator=device, devices=1, precision=precision)
         self.dtype = torch.float64 if precision == "64-true" else torch.float32
         self.store = MemoryStore() if store is None else store
+        self.augment = tuple(augment)
         self.checkpoint_seconds = checkpoint_seconds
         self.report_progress = report_progress or (lambda stage, progress: None)
         self.ledger = Ledger()
@@ -193,7 +197,8 @@ class Trainer:
         models = dict(model) if isinstance(model, Mapping) else {"model": model}
         for module in models.values():
             module.to(device=self.device, dtype=self.dtype)
-        loop = _Loop(self, models, view, step, stage, source or self._rows(view, stage), budget or self.budget, keep)
+        batches = self._augmented(source or self._rows(view, stage), stage)
+        loop = _Loop(self, models, view, step, stage, batches, budget or self.budget, keep)
         with contextlib.closing(step), self.randomness(f"stage {stage}"):
             loop.run()
         self.ledger.add(loop.ledger)
@@ -206,6 +211,9 @@ class Trainer:
         """The same number of rows from each environment, or from 16 of them, at every step."""
         sampler = EnvironmentSampler(view.train.environment.codes, self.batch_size, self.rng(f"batches {stage}"))
         return self.rows(view, sampler)
+
+    def _augmented(self, source: Source, stage: str) -> Source:
+        return Augmented(source, self.augment, self.rng(f"augmentation {stage}")) if self.augment else source
 
     def rows(self, view: TrainingView, sampler: Any) -> Source:
         """Batches of the training rows on this trainer's device and in its precision, as a sampler names them."""

@@ -1,0 +1,84 @@
+"""What a table says of image files: one row for each, named by their paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from holdfast.core.errors import UserError
+from holdfast.core.words import count
+from holdfast.images.files import METADATA, some
+from holdfast.tables import read_with_notes
+
+FILE_COLUMNS = ("file_name", "filename", "path", "image", "file")
+MAX_DEPTH = 5
+
+
+def find_metadata(folder: str | Path) -> Path | None:
+    """The metadata file in a folder of images: ``metadata.csv`` or ``metadata.parquet``."""
+    there = [Path(folder, name) for name in METADATA if Path(folder, name).is_file()]
+    return there[0] if there else None
+
+
+def described(names: Sequence[str], metadata: Path | None) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
+    """A table with one row for each image that the metadata name, or for each image where there are none.
+
+    Besides the columns of the metadata there are ``folder-1``, ``folder-2``, …: the folders that an image lies in,
+    outermost first. The index is the position among ``names``.
+
+    Args:
+        names: The images' paths, with ``/``.
+        metadata: A CSV or Parquet file with a column of paths called ``file_name``, ``filename``, ``path``, ``image``
+            or ``file``.
+
+    Returns:
+        The table; the paths in the metadata that are no image; remarks for the report.
+
+    Raises:
+        UserError: The metadata have no such column, name a file twice, or lead out of the folder.
+
+    >>> described(["cat/1.png", "dog/2.png"], None)[0]
+      folder-1
+    0      cat
+    1      dog
+    """
+    folders = _folders(names)
+    if metadata is None:
+        return folders, [], ()
+    frame, notes = read_with_notes(metadata)
+    paths = _paths(frame, metadata)
+    place = pd.Series(range(len(names)), index=list(names), dtype="int64").reindex(paths)
+    missing = [path for path, found in zip(paths, place.notna(), strict=True) if not found]
+    frame = frame[place.notna().to_numpy()].set_index(place.dropna().astype("int64").to_numpy()).sort_index()
+    without = sorted(set(names) - set(paths))
+    if without:
+        notes = (*notes, f"left out, not in {metadata.name}: {count(len(without), 'image')} ({some(without)})")
+    more = folders.loc[frame.index, [name for name in folders if name not in frame]]
+    return pd.concat([frame, more], axis=1), missing, notes
+
+
+def _folders(names: Sequence[str]) -> pd.DataFrame:
+    split = [name.split("/")[:-1][:MAX_DEPTH] for name in names]
+    depth = max(map(len, split), default=0)
+    columns = {f"folder-{level + 1}": [p[level] if level < len(p) else None for p in split] for level in range(depth)}
+    return pd.DataFrame(columns, index=range(len(names)))
+
+
+def _paths(frame: pd.DataFrame, metadata: Path) -> list[str]:
+    """The paths, as the images' names are written; the column that has them leaves the frame."""
+    column = next((name for name in FILE_COLUMNS if name in frame), None)
+    if column is None:
+        raise UserError(f"{metadata} has no column of file names: call it file_name")
+    values = frame.pop(column)
+    if values.isna().any():
+        raise UserError(f"{metadata}: {column} is missing in {count(int(values.isna().sum()), 'row')}: fill them in")
+    paths = [PurePosixPath(str(value).replace("\\", "/")) for value in values]
+    outside = [path for path in paths if path.is_absolute() or ".." in path.parts]
+    if outside:
+        raise UserError(f"{metadata} names {str(outside[0])!r}, which leads out of the folder: write paths within it")
+    repeated = pd.Series(list(map(str, paths))).loc[lambda s: s.duplicated()]
+    if len(repeated):
+        raise UserError(f"{metadata} names {repeated.iloc[0]!r} more than once: keep one row for each image")
+    return list(map(str, paths))
