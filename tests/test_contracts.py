@@ -86,7 +86,7 @@ def test_tasks(name: str, contract: TaskContract, tmp_path: Path) -> None:
 
 
 def example_task(name: str, folder: Path) -> Task:
-    """The task with its defaults; a table is one of 120 rows, a folder of 60 images, a named data set used in part."""
+    """The task with its defaults, on 120 rows of a table, 60 images of a folder, or 1,000 of a named data set."""
     if "data_dir" in options_of(plugins("task")[name]):
         if not os.environ.get("HOLDFAST_DATA"):
             pytest.skip(f"HOLDFAST_DATA does not name the folder with the data set of {name}")

@@ -128,13 +128,13 @@ def _call(argv: list[str]) -> int:
 
 
 _TASK_HELP = (
-    "a task such as colored-digits, a CSV or Parquet file, a folder of them or of images, a data set in --data-dir, "
-    "hub:OWNER/NAME"
+    "a task such as colored-digits, a CSV or Parquet file or a folder of them, a folder of images, the name of a data "
+    "set in --data-dir, or hub:OWNER/NAME"
 )
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", type=_named, metavar="TASK|FILE", help=_TASK_HELP)
+    parser.add_argument("task", type=_named, metavar="TASK|FILE|FOLDER", help=_TASK_HELP)
     _role_arguments(parser)
 
 
@@ -213,7 +213,7 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=_named, metavar="MODEL", help="module:callable, a file or folder, or the hash of a finished cell"
     )
-    parser.add_argument("--data", dest="task", type=_named, metavar="TASK|FILE", help=_TASK_HELP)
+    parser.add_argument("--data", dest="task", type=_named, metavar="TASK|FILE|FOLDER", help=_TASK_HELP)
     _role_arguments(parser)
     parser.add_argument("--evaluate", metavar="NAME,…", help="what to ask; everything by default")
     gate = parser.add_argument_group("as a gate: exit code 3 where a number misses its bound")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -123,7 +122,7 @@ def test_a_missing_shard_and_a_missing_column(damaged: Path) -> None:
 @pytest.mark.parametrize("content", [b"", None, b"no image", b"\x89PNG\r\n\x1a\n" + bytes(50)])
 def test_broken_image_bytes_name_the_row(content: bytes | None, damaged: Path) -> None:
     change_images(damaged / "mnist" / TRAIN, {6: {"bytes": content, "path": None}})
-    with pytest.raises(UserError, match="column 'image', row 7 holds") as caught:
+    with pytest.raises(UserError, match="1 of 1,400 images in column 'image' cannot be read \\(row 7: ") as caught:
         read(damaged)
     assert "\n" not in str(caught.value)
 
@@ -131,19 +130,7 @@ def test_broken_image_bytes_name_the_row(content: bytes | None, damaged: Path) -
 def test_a_truncated_image_names_the_row(damaged: Path) -> None:
     whole = pd.read_parquet(damaged / "mnist" / TRAIN)["image"][3]["bytes"]
     change_images(damaged / "mnist" / TRAIN, {3: {"bytes": whole[: len(whole) // 2], "path": None}})
-    with pytest.raises(UserError, match="column 'image', row 4 holds bytes that are no whole image"):
-        read(damaged)
-
-
-def test_images_of_other_size_name_the_row(damaged: Path) -> None:
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.zeros((10, 28), dtype=np.uint8)).save(buffer, "PNG")
-    change_images(damaged / "mnist" / TRAIN, {9: {"bytes": buffer.getvalue(), "path": None}})
-    with pytest.raises(UserError, match="row 10 has an image of 28 × 10 pixels, the first one has 28 × 28"):
+    with pytest.raises(UserError, match="column 'image' cannot be read \\(row 4: truncated\\)"):
         read(damaged)
 
 

@@ -39,7 +39,8 @@ ROLE_OPTIONS = (
     "min_environment_rows",
 )
 TABLE_OPTIONS = ("drop",)
-IMAGE_OPTIONS = ("metadata", "size", "skip_unreadable")
+IMAGE_OPTIONS = ("size",)
+FOLDER_OPTIONS = ("metadata", "skip_unreadable")
 _MOST = {
     "seeds": 10_000,
     "trials": 10_000,
@@ -111,8 +112,8 @@ def usual_rule(folds: Sequence[Fold]) -> SelectionRule:
 
 
 def task_of(options: argparse.Namespace) -> Task:
-    """The task that was named, or that of a table file or of a folder of images."""
-    names = (*ROLE_OPTIONS, *TABLE_OPTIONS, *IMAGE_OPTIONS)
+    """The task that was named, or that of a table file, a data set or a folder of images."""
+    names = (*ROLE_OPTIONS, *TABLE_OPTIONS, *IMAGE_OPTIONS, *FOLDER_OPTIONS)
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     path = path_of(options.task, options.data_dir)
     if path is None:
@@ -129,7 +130,7 @@ def task_of(options: argparse.Namespace) -> Task:
 
 
 def _table_of(path: str, given: dict[str, Any]) -> Task:
-    _refuse(given, IMAGE_OPTIONS, f"only a folder of images takes these, and {path} is a table")
+    _refuse(given, FOLDER_OPTIONS, f"only a folder of images takes these, and {path} is a table")
     for name in ("label", "environment"):
         if name not in given:
             columns = _shown(TableFile(**{"path": path, "label": "", "environment": "", **given}).columns())

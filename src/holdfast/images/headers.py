@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -13,6 +16,7 @@ from holdfast.images.files import ImageFile
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 1 << 26
 """An image of more pixels is refused: a small file can hold so many that decoding it fills the memory."""
+USUAL_SIZE = 64
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
 _TAIL = 4096  # some programs append bytes after the end marker
@@ -45,6 +49,33 @@ def headers(folder: str, files: tuple[ImageFile, ...]) -> tuple[Header, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about many pixels: they are counted here
         return tuple(_header(os.path.join(folder, file.name), file.size) for file in files)  # noqa: PTH118  # fast
+
+
+def header_of(image: bytes) -> Header:
+    """The header of an image in memory, which passes as a file does."""
+    if not image:
+        return Header(0, 0, False, "empty")
+    try:
+        return _read(io.BytesIO(image), len(image))
+    except Exception as error:  # Pillow's readers raise whatever the bytes lead them to
+        return Header(0, 0, False, _plainly(error))
+
+
+def common_shape(heads: Sequence[Header], size: int | None) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """The shape (C, H, W) that images are brought to, and a note where that is not their own.
+
+    Args:
+        heads: Of the images.
+        size: Height and width; None for the images' own size where it is common to all, else 64.
+    """
+    channels = 1 if all(head.is_grey for head in heads) else 3
+    sizes = Counter((head.height, head.width) for head in heads)
+    common = next(iter(sizes)) if len(sizes) == 1 else (USUAL_SIZE, USUAL_SIZE)
+    height, width = (size, size) if size else common
+    if set(sizes) == {(height, width)}:
+        return (channels, height, width), ()
+    of = "of several sizes" if len(sizes) > 1 else f"{common[1]}×{common[0]}"
+    return (channels, height, width), (f"images are {of}: cut around the centre and resized to {width}×{height}",)
 
 
 def _header(path: str, size: int) -> Header:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -31,14 +31,9 @@ def read_pixels(path: str | Path, shape: tuple[int, int, int]) -> npt.NDArray[np
     Raises:
         UserError: The file cannot be read.
     """
-    from PIL import Image
-
     try:
-        with Path(path).open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError("too many pixels")
-            image.draft("RGB", (2 * max(shape[1:]), 2 * max(shape[1:])))  # a large JPEG need not be decoded whole
-            return _upright(image, shape)
+        with Path(path).open("rb") as stream:
+            return decoded(stream, shape)
     except MemoryError:
         raise
     except FileNotFoundError:
@@ -46,6 +41,17 @@ def read_pixels(path: str | Path, shape: tuple[int, int, int]) -> npt.NDArray[np
     except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
         why = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"the image {path} cannot be decoded ({why}): mend or remove it and run again") from None
+
+
+def decoded(stream: IO[bytes], shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
+    """As :func:`read_pixels`, from an open file; raises whatever Pillow's decoders do."""
+    from PIL import Image
+
+    with Image.open(stream, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError("too many pixels")
+        image.draft("RGB", (2 * max(shape[1:]), 2 * max(shape[1:])))  # a large JPEG need not be decoded whole
+        return _upright(image, shape)
 
 
 def _upright(image: Image.Image, shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:

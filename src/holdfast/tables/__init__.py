@@ -5,7 +5,6 @@ Importing this package imports pandas.
 
 from holdfast.tables.codes import Codes, encode_column
 from holdfast.tables.encoder import Encoder, fit_encoder
-from holdfast.tables.image_bytes import decode_column, decode_image, image_mode, is_image_column
 from holdfast.tables.parse import parse_numbers
 from holdfast.tables.read import read_table, read_with_notes
 from holdfast.tables.roles import ColumnRoles, check_roles, feature_columns, infer_kind
@@ -15,14 +14,10 @@ __all__ = [
     "ColumnRoles",
     "Encoder",
     "check_roles",
-    "decode_column",
-    "decode_image",
     "encode_column",
     "feature_columns",
     "fit_encoder",
-    "image_mode",
     "infer_kind",
-    "is_image_column",
     "parse_numbers",
     "read_table",
     "read_with_notes",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from holdfast.images import Header, ImageFile
 
-USUAL_SIZE = 64
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 
 
@@ -93,10 +91,10 @@ class ImageFolder(Task):
         return self._task_data(images, rows, everything(rows))
 
     def _task_data(self, images: _Images, rows: Rows, parts: Parts) -> TaskData:
-        from holdfast.images import ImageReader
+        from holdfast.images import ImageReader, common_shape
 
         places = rows.frame.index.tolist()
-        shape, notes = self._shape([images.headers[place] for place in places])
+        shape, notes = common_shape([images.headers[place] for place in places], self.size)
         reader = ImageReader(self.path, tuple(images.files[place] for place in places), shape)
         task = self._arrangement.task_data(
             rows,
@@ -200,17 +198,6 @@ class ImageFolder(Task):
                 "--split folder-1 --label folder-2"
             )
         return frame.assign(label=frame["folder-1"])
-
-    def _shape(self, heads: Sequence[Header]) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-        """(C, H, W), and a note where that is not the images' own size."""
-        channels = 1 if all(head.is_grey for head in heads) else 3
-        sizes = Counter((head.height, head.width) for head in heads)
-        common = next(iter(sizes)) if len(sizes) == 1 else (USUAL_SIZE, USUAL_SIZE)
-        height, width = (self.size, self.size) if self.size else common
-        if set(sizes) == {(height, width)}:
-            return (channels, height, width), ()
-        of = "of several sizes" if len(sizes) > 1 else f"{common[1]}×{common[0]}"
-        return (channels, height, width), (f"images are {of}: cut around the centre and resized to {width}×{height}",)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ official test images are ``test``.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ _SHARES: dict[str, tuple[Role, float]] = {
     "holdout": ("holdout", 3 / 60),
     "test-same": ("test", 3 / 60),
 }
+_CHUNK = 4096
 TEST = len(_SHARES)
 
 
@@ -89,7 +91,7 @@ def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch
     Raises:
         UserError: The data set cannot be found or is not as expected.
     """
-    from holdfast.tables import decode_column, encode_column, read_table
+    from holdfast.tables import encode_column, read_table
 
     folder = data_set_folder(name, data_dir)
     frame = read_table(folder)
@@ -104,12 +106,23 @@ def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch
     frame = frame.iloc[index.numpy()]
     labels = encode_column(frame["label"])
     return ImageSet(
-        images=torch.from_numpy(decode_column(frame["image"], "L", str(folder))),
+        images=_grey_bytes(frame["image"], str(folder)),
         labels=torch.tensor(labels.codes),
         official_test=official_test[index],
         index=index,
         classes=labels.names,
     )
+
+
+def _grey_bytes(images: pd.Series, where: str) -> Tensor:
+    """(N, H, W) uint8."""
+    from holdfast.images import encoded_images
+
+    reader, _ = encoded_images(images, where)
+    grey = dataclasses.replace(reader, row_shape=(1, *reader.row_shape[1:]))
+    starts = range(0, len(images), _CHUNK)
+    chunks = (grey.read(torch.arange(start, min(start + _CHUNK, len(images)))) for start in starts)
+    return torch.cat([(chunk[:, 0] * 255).round().to(torch.uint8) for chunk in chunks])
 
 
 def splits_of(data: Dataset, parts: Tensor) -> tuple[Split, ...]:

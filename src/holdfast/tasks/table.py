@@ -14,7 +14,7 @@ from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import RawTable, Task, TaskData
 from holdfast.tasks.arrangement import Arrangement, Rows, everything
-from holdfast.tasks.pictures import examples
+from holdfast.tasks.image_overview import image_grid
 from holdfast.tasks.table_inputs import inputs_of
 from holdfast.tasks.table_splits import Parts
 from holdfast.tasks.targets import usual_model
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class TableFile(Task):
     r"""A CSV or Parquet file, or a folder of them; rows come from environments and have a label.
+
+    Where a feature column holds encoded images, as in data sets of the Hugging Face hub, they are the inputs:
+    (N, C, H, W) in [0, 1], as of a folder of images and decoded when a batch needs them. Otherwise inputs are the
+    features as numbers.
 
     Without ``split`` and ``holdout_environment`` every environment is held out in turn (:meth:`folds`), over ten
     environments in five groups of nearly equal size; what was pooled as ``rare`` is no environment and only trained on.
@@ -57,6 +61,7 @@ class TableFile(Task):
         features: The feature columns; None for all that have no role.
         drop: Columns that are not features.
         group_features: Whether group columns are features, too.
+        size: Height and width of pictures; None for their own where it is common to all, else 64.
         data_seed: Fixes the splits.
     """
 
@@ -73,6 +78,7 @@ class TableFile(Task):
     features: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     group_features: bool = False
+    size: Annotated[int | None, Range(low=1, high=4096)] = None
     data_seed: int = 0
 
     def load(self) -> TaskData:
@@ -86,9 +92,9 @@ class TableFile(Task):
         return self._task_data(rows, everything(rows))
 
     def _task_data(self, rows: Rows, parts: Parts) -> TaskData:
-        """The rows in their parts; what is learnt for encoding is learnt on the rows of the training."""
+        """The rows in their parts; what is learnt for encoding is learnt on the first of them."""
         features = self._features(rows.frame)
-        inputs = inputs_of(rows.frame, features, parts.train, self.path)
+        inputs = inputs_of(rows.frame, features, parts.train, self.path, self.size)
         task = self._arrangement.task_data(
             rows,
             parts,
@@ -98,16 +104,9 @@ class TableFile(Task):
             batch_size=256,
             notes=inputs.notes,
             encoder=inputs.encoder,
-            raw=self._raw(rows, features) if inputs.encoder else None,
+            raw=_raw(rows, {self.label, self.split}, features) if inputs.encoder else None,
         )
-        if inputs.encoder or not task.classes:
-            return task
-        return dataclasses.replace(task, pictures=(*task.pictures, examples(task.splits, "label", task.classes)))
-
-    def _raw(self, rows: Rows, features: tuple[str, ...]) -> RawTable:
-        hidden = {self.label, self.split}
-        shown = rows.frame[[name for name in rows.frame.columns if name not in hidden]]
-        return RawTable(shown.set_axis(rows.index.numpy(), axis=0), features)
+        return task if inputs.encoder else dataclasses.replace(task, pictures=(*task.pictures, image_grid(task)))
 
     def folds(self) -> Sequence[TableFile]:
         if self._arrangement.is_fixed:
@@ -175,3 +174,8 @@ class TableFile(Task):
         left_out = {*self.drop, *(["split"] if Path(self.path).is_dir() else [])}
         candidates = feature_columns(frame, dataclasses.replace(roles, group=()) if self.group_features else roles)
         return tuple(name for name in candidates if name not in left_out)
+
+
+def _raw(rows: Rows, hidden: set[str | None], features: tuple[str, ...]) -> RawTable:
+    shown = rows.frame[[name for name in rows.frame.columns if name not in hidden]]
+    return RawTable(shown.set_axis(rows.index.numpy(), axis=0), features)

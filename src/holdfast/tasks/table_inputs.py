@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.core.errors import UserError
+from holdfast.core.lazy import LazyInputs
 from holdfast.models.cnn import CNN
 from holdfast.models.mlp import MLP
 
@@ -24,19 +25,21 @@ class RowInputs:
     """Inputs of N rows.
 
     Attributes:
-        x: (N, …) float32.
+        x: (N, …) float32, in memory or decoded when asked for.
         network: The usual architecture for them.
         encoder: What turned columns into x; None for pictures.
         notes: One-line remarks for the report.
     """
 
-    x: Tensor
+    x: Tensor | LazyInputs
     network: MLP | CNN
     encoder: Encoder | None
     notes: tuple[str, ...]
 
 
-def inputs_of(frame: pd.DataFrame, features: Sequence[str], train: Tensor, where: str) -> RowInputs:
+def inputs_of(
+    frame: pd.DataFrame, features: Sequence[str], train: Tensor, where: str, size: int | None = None
+) -> RowInputs:
     """The pictures of the rows where a feature column holds encoded images, else all features as numbers.
 
     Args:
@@ -44,31 +47,33 @@ def inputs_of(frame: pd.DataFrame, features: Sequence[str], train: Tensor, where
         features: The columns that may be used.
         train: (M,) positions of the training rows, on which the encoding of columns is learnt.
         where: How messages name the table.
+        size: Height and width of pictures; None for their own where it is common to all, else 64.
 
     Raises:
-        UserError: Several columns hold images, one is damaged, or no column can be used.
+        UserError: Several columns hold images, one cannot be read, or no column can be used.
     """
-    from holdfast.tables import is_image_column
+    from holdfast.images import is_image_column
 
     images = [name for name in features if is_image_column(frame[name])]
     if len(images) > 1:
         listed = " and ".join(map(repr, images))
         raise UserError(f"{where} has images in the columns {listed}: leave all but one out with --drop")
     if images:
-        return _pictures(frame, images[0], features, where)
+        return _pictures(frame, images[0], features, where, size)
+    if size is not None:
+        raise UserError(f"--size: {where} has no column of images; leave it out")
     return _numbers(frame, features, train)
 
 
-def _pictures(frame: pd.DataFrame, column: str, features: Sequence[str], where: str) -> RowInputs:
-    """Pixels (N, C, H, W) in [0, 1]: one channel where every picture is grey, else three."""
-    from holdfast.tables import decode_column, image_mode
+def _pictures(frame: pd.DataFrame, column: str, features: Sequence[str], where: str, size: int | None) -> RowInputs:
+    """Pixels (N, C, H, W), decoded when a batch needs them: one channel where every picture is grey, else three."""
+    from holdfast.images import encoded_images
 
-    pixels = torch.from_numpy(decode_column(frame[column], image_mode(frame[column], where), where))
-    x = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+    reader, sizes = encoded_images(frame[column], where, size)
     unused = [repr(name) for name in features if name != column]
-    notes = [f"inputs are the pictures of {column!r}, {x.shape[3]} × {x.shape[2]} pixels"]
+    notes = [f"inputs are the pictures of {column!r}, {reader.row_shape[2]} × {reader.row_shape[1]} pixels", *sizes]
     notes += [f"not used, as the input is a picture: {', '.join(unused)}"] if unused else []
-    return RowInputs(x / 255, CNN(), None, tuple(notes))
+    return RowInputs(LazyInputs.of(reader), CNN(), None, tuple(notes))
 
 
 def _numbers(frame: pd.DataFrame, features: Sequence[str], train: Tensor) -> RowInputs:

@@ -10,13 +10,13 @@ from holdfast.models.mlp import MLP
 from holdfast.models.rescaled import Rescaled
 
 
-def usual_model(kind: Kind, label: Tensor, network: MLP | CNN) -> Model:
-    """The network; for regression one whose last layer holds the mean and scale of the training targets.
+def usual_model(kind: Kind, label: Tensor, network: MLP | CNN = MLP()) -> Model:  # noqa: B008  # frozen
+    """A small network; for regression one whose last layer holds the mean and scale of the training targets.
 
     Args:
         kind: Of the task.
         label: (N,) of the training rows.
-        network: What suits the inputs.
+        network: The network.
     """
     if kind == "classification":
         return network
