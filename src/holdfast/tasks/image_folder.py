@@ -188,9 +188,7 @@ class ImageFolder(Task):
         if self.label != "label" or "label" in frame:
             return frame
         if "folder-1" not in frame:
-            raise UserError(
-                f"the images of {self.path} have no label: put them into a folder for each, or name --label"
-            )
+            raise UserError(f"the images of {self.path} have no label: sort them into folders or name --label COLUMN")
         values = set(frame["folder-1"].dropna())
         if values and values <= _SPLITS and "folder-2" in frame:
             raise UserError(
