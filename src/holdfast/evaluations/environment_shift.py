@@ -79,7 +79,8 @@ class EnvironmentShift(Evaluation):
 
     Attributes:
         level: Of the intervals, each by itself.
-        rows: A random sample of this size is looked at where there are more.
+        rows: A random sample of about this size is looked at where there are more, with small environments
+            over-represented and weights that make up for it.
         environments: So many of the largest are tested against all others.
     """
 
@@ -239,32 +240,56 @@ class _Tests:
 
 
 def _sampled(parts: Sequence[Dataset], most: int, rng: np.random.Generator) -> Dataset:
-    """Rows of known environment and positive weight, at most so many at random."""
-    kept = []
-    for k, part in enumerate(parts):
-        known = part.environment.codes >= 0
-        if part.weight is not None:
-            known &= part.weight > 0
-        kept += [(k, position) for position in known.nonzero()[:, 0].tolist()]
-    chosen = np.sort(rng.choice(len(kept), most, replace=False)) if len(kept) > most else np.arange(len(kept))
-    places = np.array(kept, dtype=np.int64).reshape(-1, 2)[chosen]
-    return concatenate([part.take(torch.from_numpy(places[places[:, 0] == k, 1])) for k, part in enumerate(parts)])
+    """Rows of known environment and positive weight, at most about so many at random.
+
+    Each environment keeps its fair share of half of them; what is left out of it is made up for by weights.
+    """
+    codes = torch.cat([part.environment.codes for part in parts]).cpu().numpy()
+    weight = torch.cat([torch.ones(len(part)) if part.weight is None else part.weight.cpu() for part in parts])
+    weight = weight.double()
+    known = np.flatnonzero((codes >= 0) & (weight.numpy() > 0))
+    sizes = np.bincount(codes[known], minlength=1)
+    quotas = _quotas(sizes, most)
+    shuffled = rng.permutation(known)
+    chosen = np.sort(np.concatenate([shuffled[codes[shuffled] == e][: quotas[e]] for e in np.flatnonzero(sizes)]))
+    starts = np.cumsum([0, *map(len, parts)])
+    taken = [
+        part.take(torch.from_numpy(chosen[(chosen >= start) & (chosen < start + len(part))] - start))
+        for part, start in zip(parts, starts, strict=False)
+    ]
+    if len(chosen) == len(known):
+        return concatenate(taken)
+    factor = torch.from_numpy(sizes[codes[chosen]] / quotas[codes[chosen]])
+    return replace(concatenate(taken), weight=weight[chosen] * factor)
+
+
+def _quotas(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Rows (E,) to keep of each environment: a fair share of half of them, the rest in proportion."""
+    if sizes.sum() <= most:
+        return sizes
+    floor = np.minimum(sizes, most // (2 * max(1, int((sizes > 0).sum()))))
+    rest = (most - floor.sum()) / (sizes - floor).sum()
+    return np.asarray(floor + np.floor((sizes - floor) * rest), dtype=np.int64)
 
 
 def _sample(data: Dataset, task: TaskData, level: float, rng: np.random.Generator) -> Sample:
     y = data.labels.cpu().numpy()
-    if task.kind == "regression":
-        values, strata, names = (y.astype(float) - y.mean()) / (y.std() or 1.0), np.zeros(len(y), np.int64), ("",)
-        outputs = values[:, None]
-    else:
-        shown = np.argsort(-np.bincount(y, minlength=len(task.classes)), kind="stable")[:MOST_OUTPUTS]
-        shown = np.array([1]) if len(task.classes) == 2 else np.sort(shown)
-        outputs, strata = (y[:, None] == shown).astype(float), y
-        names = tuple(task.classes[k] for k in shown)
+    outputs, names = _outputs(y, task.classes)
     weight = np.ones(len(y)) if data.weight is None else data.weight.double().cpu().numpy()
     unit: NDArray[np.int64] | None = None if data.unit is None else data.unit.cpu().numpy()
+    strata = y if task.classes else 0
     cells = data.environment.codes.cpu().numpy() * (len(task.classes) or 1) + strata
     return Sample(outputs, names, weight / weight.mean(), unit, unit_folds(cells, unit, rng, FOLDS), level)
+
+
+def _outputs(y: NDArray[Any], classes: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """Indicators of the second of two classes, or of the most frequent of several; targets in standard deviations."""
+    if not classes:
+        values = y.astype(float)
+        return (values - values.mean())[:, None] / (values.std() or 1.0), ("",)
+    frequent = np.argsort(-np.bincount(y, minlength=len(classes)), kind="stable")[:MOST_OUTPUTS]
+    shown = np.array([1]) if len(classes) == 2 else np.sort(frequent)
+    return (y[:, None] == shown).astype(float), tuple(f"share of {classes[k]}" for k in shown)
 
 
 def _marginal(sample: Sample, task: TaskData) -> Sample:

@@ -45,7 +45,8 @@ def slopes(targets: Array, direction: Array, weights: Array, units: ArrayLike | 
     With ``direction`` the residual of an environment's indicator after its regression on x, and ``targets`` that of y
     after its own, a slope of zero is the null of the generalised covariance measure: R. Shah, J. Peters, *The hardness
     of conditional independence testing and the generalised covariance measure*, 2020, arXiv:1804.07203. The errors of
-    the two regressions only enter as a product.
+    the two regressions only enter as a product. No error is smaller than for
+    residuals whose sizes are independent.
 
     Args:
         targets: (N, M).
@@ -63,8 +64,10 @@ def slopes(targets: Array, direction: Array, weights: Array, units: ArrayLike | 
     totals = by_unit(np.column_stack([score, information]), units)
     informative = float(ratio(information.sum() ** 2, (totals[:, -1] ** 2).sum()))
     correction = ratio(informative, informative - 1) if informative > 1 + 1e-9 else np.nan
-    error = ratio(np.sqrt((totals[:, :-1] ** 2).sum(0) * correction), information.sum())
-    return Effects(value, error, np.full(len(value), informative))
+    apart = weights @ (targets - direction[:, None] * value) ** 2 / weights.sum() * ((weights * direction) ** 2).sum()
+    # An environment without a row of a rare class shows no variance of it.
+    variance = np.maximum((totals[:, :-1] ** 2).sum(0), apart)
+    return Effects(value, ratio(np.sqrt(variance * correction), information.sum()), np.full(len(value), informative))
 
 
 def area_between(score: Array, member: NDArray[np.bool_], weights: Array, units: ArrayLike | None = None) -> Effects:

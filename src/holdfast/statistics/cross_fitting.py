@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from holdfast.statistics.means import Array
 from holdfast.statistics.resampling import unit_index
 
-TREES = 50
+TREES = 30
 LEAST_LEAF = 10
 PENALTY = 1e-3
 KNOTS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -67,7 +67,7 @@ def conditional_means(
             min_samples_leaf=LEAST_LEAF,
             max_features=0.4,
             random_state=int(rng.integers(2**31)),
-        ).fit(x[fitted], left, weights[fitted])
+        ).fit(x[fitted], left.squeeze(1) if left.shape[1] == 1 else left, weights[fitted])
         means[asked] = line(pieces[asked]) + trees.predict(x[asked]).reshape(-1, targets.shape[1])
     return means
 

@@ -17,7 +17,7 @@ from holdfast.statistics.cross_fitting import ridge
 from holdfast.statistics.means import Array
 
 LEAST_INFORMATIVE = 20
-LEAST_OVERLAP = 0.02
+LEAST_OVERLAP = 0.2
 LARGEST_LOGIT = 6.0
 PATTERN_PENALTY = 0.1
 
@@ -91,7 +91,7 @@ def covariate_shift(sample: Sample, member: Members, propensity: Array) -> Findi
     areas = [_area(sample, member, propensity, sample.fold == k) for k in np.unique(sample.fold)]
     known = [area for area in areas if np.isfinite(area.error[0])]
     if not known:
-        return _not_tested("too few rows")
+        return _not_tested("too few informative rows")
     value = np.mean([area.value for area in known], axis=0)
     error = LEARNT_FROM_EACH_OTHER * np.sqrt(np.sum([area.error**2 for area in known], axis=0)) / len(known)
     informative = np.sum([area.informative for area in known], axis=0)
@@ -165,7 +165,7 @@ def largest(effects: Effects, names: tuple[str, ...], level: float, null: float 
     tested = int((~np.isnan(p)).sum())
     if not tested:
         few = not (effects.informative >= LEAST_INFORMATIVE).any()
-        return _not_tested("too few rows" if few else "it does not vary")
+        return _not_tested("too few informative rows" if few else "it does not vary")
     k = int(np.nanargmin(p))
     value, half = float(effects.value[k]), float(effects.half_widths(1 - (1 - level) / tested)[k])
     return Finding(value, value - half, value + half, min(1.0, float(p[k]) * tested), names[k])
