@@ -14,7 +14,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 
 ROOT = Path(__file__).parents[1]
 PAGES = [str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")))]
-COMMANDS_RUN = {"docs/quickstart.md"}
+COMMANDS_RUN = {"docs/images.md", "docs/quickstart.md"}
 
 
 def run_commands(example: Example) -> None:
