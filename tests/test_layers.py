@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "holdfast"
 LAYERS = (
     {"core"},
-    {"gradients", "losses", "selection", "statistics", "tables"},
+    {"gradients", "heads", "losses", "selection", "statistics", "tables"},
     {"training"},
     {"models", "tasks", "methods", "evaluations"},
     {"experiments", "reports"},

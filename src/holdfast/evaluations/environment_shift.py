@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -16,7 +15,8 @@ from holdfast.core.data import Dataset
 from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
-from holdfast.core.task import TaskData, concatenate
+from holdfast.core.task import TaskData
+from holdfast.evaluations.sampled import sampled
 from holdfast.evaluations.scored import Level, measured_splits
 from holdfast.statistics import holm
 from holdfast.statistics.association import slopes
@@ -93,7 +93,7 @@ class EnvironmentShift(Evaluation):
         if not splits:
             return Result()
         name = splits[0].name if len(splits) == 1 else "test rows together"
-        data = _sampled([split.data for split in splits], self.rows, rng)
+        data = sampled([split.data for split in splits], self.rows, rng)
         if len(data.environment.present()) < 2:
             none = Measurement("label-shift", float("nan"), name, len(data), higher_is_better=False)
             return Result((replace(none, note="one environment: there is no other to compare it with"),))
@@ -237,39 +237,6 @@ class _Tests:
             )
             artifacts.append(Table(f"columns that differ between environments on {split}", column_head, rows, caption))
         return artifacts
-
-
-def _sampled(parts: Sequence[Dataset], most: int, rng: np.random.Generator) -> Dataset:
-    """Rows of known environment and positive weight, at most about so many at random.
-
-    Each environment keeps its fair share of half of them; what is left out of it is made up for by weights.
-    """
-    codes = torch.cat([part.environment.codes for part in parts]).cpu().numpy()
-    weight = torch.cat([torch.ones(len(part)) if part.weight is None else part.weight.cpu() for part in parts])
-    weight = weight.double()
-    known = np.flatnonzero((codes >= 0) & (weight.numpy() > 0))
-    sizes = np.bincount(codes[known], minlength=1)
-    quotas = _quotas(sizes, most)
-    shuffled = rng.permutation(known)
-    chosen = np.sort(np.concatenate([shuffled[codes[shuffled] == e][: quotas[e]] for e in np.flatnonzero(sizes)]))
-    starts = np.cumsum([0, *map(len, parts)])
-    taken = [
-        part.take(torch.from_numpy(chosen[(chosen >= start) & (chosen < start + len(part))] - start))
-        for part, start in zip(parts, starts, strict=False)
-    ]
-    if len(chosen) == len(known):
-        return concatenate(taken)
-    factor = torch.from_numpy(sizes[codes[chosen]] / quotas[codes[chosen]])
-    return replace(concatenate(taken), weight=weight[chosen] * factor)
-
-
-def _quotas(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Rows (E,) to keep of each environment: a fair share of half of them, the rest in proportion."""
-    if sizes.sum() <= most:
-        return sizes
-    floor = np.minimum(sizes, most // (2 * max(1, int((sizes > 0).sum()))))
-    rest = (most - floor.sum()) / (sizes - floor).sum()
-    return np.asarray(floor + np.floor((sizes - floor) * rest), dtype=np.int64)
 
 
 def _sample(data: Dataset, task: TaskData, level: float, rng: np.random.Generator) -> Sample:

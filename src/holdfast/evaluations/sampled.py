@@ -1,0 +1,46 @@
+"""Fewer rows that stand for all, for evaluations that fit models of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from holdfast.core.data import Dataset
+from holdfast.core.task import concatenate
+
+
+def sampled(parts: Sequence[Dataset], most: int, rng: np.random.Generator) -> Dataset:
+    """Rows of known environment and positive weight, at most about so many at random.
+
+    Each environment keeps its fair share of half of them; what is left out of it is made up for by weights.
+    """
+    codes = torch.cat([part.environment.codes for part in parts]).cpu().numpy()
+    weight = torch.cat([torch.ones(len(part)) if part.weight is None else part.weight.cpu() for part in parts])
+    weight = weight.double()
+    known = np.flatnonzero((codes >= 0) & (weight.numpy() > 0))
+    sizes = np.bincount(codes[known], minlength=1)
+    quotas = quotas_of(sizes, most)
+    shuffled = rng.permutation(known)
+    chosen = np.sort(np.concatenate([shuffled[codes[shuffled] == e][: quotas[e]] for e in np.flatnonzero(sizes)]))
+    starts = np.cumsum([0, *map(len, parts)])
+    taken = [
+        part.take(torch.from_numpy(chosen[(chosen >= start) & (chosen < start + len(part))] - start))
+        for part, start in zip(parts, starts, strict=False)
+    ]
+    if len(chosen) == len(known):
+        return concatenate(taken)
+    factor = torch.from_numpy(sizes[codes[chosen]] / quotas[codes[chosen]])
+    return replace(concatenate(taken), weight=weight[chosen] * factor)
+
+
+def quotas_of(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Rows (E,) to keep of each environment: a fair share of half of them, the rest in proportion."""
+    if sizes.sum() <= most:
+        return sizes
+    floor = np.minimum(sizes, most // (2 * max(1, int((sizes > 0).sum()))))
+    rest = (most - floor.sum()) / (sizes - floor).sum()
+    return np.asarray(floor + np.floor((sizes - floor) * rest), dtype=np.int64)
