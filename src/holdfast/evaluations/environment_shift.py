@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import TaskData
-from holdfast.evaluations.sampled import sampled
+from holdfast.evaluations.sampled import MOST_INPUTS, flat_inputs, sampled
 from holdfast.evaluations.scored import Level, measured_splits
 from holdfast.statistics import holm
 from holdfast.statistics.association import slopes
@@ -33,8 +32,6 @@ from holdfast.statistics.shifts import (
 )
 
 FOLDS = 3
-MOST_INPUTS = 150
-COMPONENTS = 50
 MOST_OUTPUTS = 10
 MOST_COLUMNS = 15
 FEW_VALUES = 5
@@ -131,7 +128,7 @@ class _Tests:
 
     @staticmethod
     def of(data: Dataset, task: TaskData, options: EnvironmentShift, rng: np.random.Generator) -> _Tests:
-        x = _inputs(data, rng)
+        x = flat_inputs(data, rng)
         codes = data.environment.codes.cpu().numpy()
         largest_first = sorted(data.environment.present(), key=lambda code: -int((codes == code).sum()))
         tested = largest_first[: options.environments]
@@ -265,18 +262,6 @@ def _marginal(sample: Sample, task: TaskData) -> Sample:
         return sample
     outputs = np.column_stack([sample.outputs, np.abs(sample.outputs)])
     return Sample(outputs, ("mean", "spread"), sample.weight, sample.unit, sample.fold, sample.level)
-
-
-def _inputs(data: Dataset, rng: np.random.Generator) -> Array:
-    """(N, F) inputs, or their main components where there are many."""
-    tensors: list[Tensor] = list(data.x.values()) if isinstance(data.x, dict) else [data.x]
-    x = np.nan_to_num(torch.cat([t.flatten(1).cpu().double() for t in tensors], dim=1).numpy())
-    if x.shape[1] <= MOST_INPUTS:
-        return np.asarray(x)
-    centred = x - x.mean(0)
-    seen = centred @ rng.standard_normal((x.shape[1], COMPONENTS))
-    axes, _ = np.linalg.qr(centred.T @ seen)
-    return np.asarray(centred @ axes)
 
 
 def _by_column(data: Dataset, task: TaskData, sample: Sample, name: str, member: NDArray[np.bool_]) -> list[_Test]:

@@ -8,9 +8,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from holdfast.core.data import Dataset
 from holdfast.core.task import concatenate
+from holdfast.statistics.means import Array
+
+MOST_INPUTS = 150
+COMPONENTS = 50
 
 
 def sampled(parts: Sequence[Dataset], most: int, rng: np.random.Generator) -> Dataset:
@@ -25,7 +30,8 @@ def sampled(parts: Sequence[Dataset], most: int, rng: np.random.Generator) -> Da
     sizes = np.bincount(codes[known], minlength=1)
     quotas = quotas_of(sizes, most)
     shuffled = rng.permutation(known)
-    chosen = np.sort(np.concatenate([shuffled[codes[shuffled] == e][: quotas[e]] for e in np.flatnonzero(sizes)]))
+    taken_of_each = [shuffled[codes[shuffled] == e][: quotas[e]] for e in np.flatnonzero(sizes)]
+    chosen = np.sort(np.concatenate([known[:0], *taken_of_each]))
     starts = np.cumsum([0, *map(len, parts)])
     taken = [
         part.take(torch.from_numpy(chosen[(chosen >= start) & (chosen < start + len(part))] - start))
@@ -44,3 +50,15 @@ def quotas_of(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     floor = np.minimum(sizes, most // (2 * max(1, int((sizes > 0).sum()))))
     rest = (most - floor.sum()) / (sizes - floor).sum()
     return np.asarray(floor + np.floor((sizes - floor) * rest), dtype=np.int64)
+
+
+def flat_inputs(data: Dataset, rng: np.random.Generator) -> Array:
+    """(N, F) inputs, or their main components where there are many."""
+    tensors: list[Tensor] = list(data.x.values()) if isinstance(data.x, dict) else [data.x]
+    x = np.nan_to_num(torch.cat([t.flatten(1).cpu().double() for t in tensors], dim=1).numpy())
+    if x.shape[1] <= MOST_INPUTS:
+        return np.asarray(x)
+    centred = x - x.mean(0)
+    seen = centred @ rng.standard_normal((x.shape[1], COMPONENTS))
+    axes, _ = np.linalg.qr(centred.T @ seen)
+    return np.asarray(centred @ axes)
