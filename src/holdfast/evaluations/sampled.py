@@ -44,10 +44,17 @@ def sampled(parts: Sequence[Dataset], most: int, rng: np.random.Generator) -> Da
 
 
 def quotas_of(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Rows (E,) to keep of each environment: a fair share of half of them, the rest in proportion."""
+    """Rows (E,) to keep of each environment: a fair share of half of them, the rest in proportion.
+
+    >>> quotas_of(np.array([9000, 100, 0, 900]), 1200).tolist()
+    [808, 100, 0, 291]
+    """
     if sizes.sum() <= most:
         return sizes
-    floor = np.minimum(sizes, most // (2 * max(1, int((sizes > 0).sum()))))
+    floor, left = np.zeros_like(sizes), most // 2
+    for done, e in enumerate(np.argsort(sizes, kind="stable")):  # what a small one does not need is for the others
+        floor[e] = min(sizes[e], left // (len(sizes) - done))
+        left -= floor[e]
     rest = (most - floor.sum()) / (sizes - floor).sum()
     return np.asarray(floor + np.floor((sizes - floor) * rest), dtype=np.int64)
 
