@@ -52,6 +52,7 @@ VERBS = {
     "show": "one plug-in with its options, or one finished cell",
     "report": "write the report of a finished run again",
     "reproduce": "run the experiment of a published claim and say whether it holds",
+    "doctor": "check that everything the program needs is there and works",
 }
 
 
@@ -192,7 +193,12 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--threads", type=int, default=1, metavar="N", help="default %(default)s")
     budget.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto; default %(default)s")
     budget.add_argument("--precision", default="32-true", choices=["32-true", "64-true", "bf16-mixed"])
-    parser.add_argument("--executor", default="inline", choices=["inline"], help="where cells run")
+    parser.add_argument(
+        "--executor",
+        default="inline",
+        metavar="NAME",
+        help="where cells run: inline, or processes[:workers=N] on this machine; default %(default)s",
+    )
     parser.add_argument(
         "--output", type=_named, default="runs", metavar="FOLDER", help="where cells and reports go; default runs"
     )
@@ -264,6 +270,10 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--docs", type=_named, default="docs", metavar="FOLDER", help="where the table goes with --all")
 
 
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=_named, default="runs", metavar="FOLDER", help="where runs go; default runs")
+
+
 _ARGUMENTS = {
     "run": _run_arguments,
     "audit": _audit_arguments,
@@ -272,6 +282,7 @@ _ARGUMENTS = {
     "show": _show_arguments,
     "report": _report_arguments,
     "reproduce": _reproduce_arguments,
+    "doctor": _doctor_arguments,
 }
 
 

@@ -13,6 +13,7 @@ from holdfast.commands.output import print_json, print_text, progress
 from holdfast.commands.request import evaluations_of, grid_of
 from holdfast.core.words import count
 from holdfast.experiments.checks import check_evaluations
+from holdfast.experiments.executors import executor_of
 from holdfast.experiments.grid import Grid
 from holdfast.experiments.run import read_run, run_grid
 from holdfast.experiments.store import CellStore
@@ -24,6 +25,7 @@ def main(options: argparse.Namespace) -> int:
     evaluations = evaluations_of(options.evaluate)
     if options.evaluate:
         check_evaluations(evaluations, grid.folds[0].data.kind)
+    executor = executor_of(options.executor, options.threads)
     root = Path(options.output)
     if options.dry_run:
         cells = planned(grid, CellStore(root / "cells"))
@@ -33,7 +35,7 @@ def main(options: argparse.Namespace) -> int:
             print_plan(cells)
         return 0
     with progress(sum(1 for _ in grid.specs()), quiet=options.quiet) as tell:
-        folder = run_grid(grid, root, evaluations, command=options.command, report_progress=tell)
+        folder = run_grid(grid, root, evaluations, command=options.command, executor=executor, report_progress=tell)
     return show_result(folder, as_json=options.json)
 
 

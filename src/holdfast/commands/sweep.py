@@ -13,6 +13,7 @@ from holdfast.commands.request import evaluations_of, grid_of
 from holdfast.commands.run import planned, print_plan, show_result
 from holdfast.core.words import count
 from holdfast.experiments.checks import check_evaluations
+from holdfast.experiments.executors import executor_of
 from holdfast.experiments.grid import Grid
 from holdfast.experiments.run import run_grid
 from holdfast.experiments.search import Trial, best, check_searchable, sampled, search
@@ -26,6 +27,7 @@ def main(options: argparse.Namespace) -> int:
     evaluations = evaluations_of(options.evaluate)
     if options.evaluate:
         check_evaluations(evaluations, grid.folds[0].data.kind)
+    executor = executor_of(options.executor, options.threads)
     root = Path(options.output)
     store = CellStore(root / "cells")
     if options.dry_run:
@@ -33,10 +35,12 @@ def main(options: argparse.Namespace) -> int:
         return 0
     cells = len(grid.chains) * len(grid.folds) * (options.trials + len(grid.seeds))
     with progress(cells, quiet=options.quiet) as tell:
-        found = search(grid, options.trials, store, tell)
+        found = search(grid, options.trials, store, tell, executor)
         chosen = dataclasses.replace(grid, chains=tuple(best(trials).chain for trials in found))
         trials = {label: len(tried) for label, tried in zip(chosen.labels, found, strict=True)}
-        folder = run_grid(chosen, root, evaluations, command=options.command, trials=trials, report_progress=tell)
+        folder = run_grid(
+            chosen, root, evaluations, command=options.command, trials=trials, executor=executor, report_progress=tell
+        )
     if not options.json:
         for tried, label in zip(found, chosen.labels, strict=True):
             print_text(f"best of {count(len(tried), 'trial')}: {label} ({best(tried).merit:.4g})")

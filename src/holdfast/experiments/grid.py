@@ -1,21 +1,17 @@
-"""Grids: from what was asked for to cells, one after another."""
+"""Grids: from what was asked for to the cells that it stands for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.core.augmentation import Augmentation
-from holdfast.core.errors import HoldfastError, UserError
-from holdfast.core.evaluation import Evaluation
+from holdfast.core.errors import UserError
 from holdfast.core.method import Method
 from holdfast.core.task import Model, Task, TaskData
-from holdfast.experiments.cells import finish_cell
 from holdfast.experiments.checks import check_augmentations, check_chain, check_classes, check_model, check_rule
-from holdfast.experiments.evaluate import Evaluated, evaluate_cell
 from holdfast.experiments.numerics import Numerics
 from holdfast.experiments.spec import CellSpec, label_of
-from holdfast.experiments.store import CellStore
 from holdfast.training import Budget, SelectionRule
 
 Chain = tuple[Method, ...]
@@ -116,50 +112,3 @@ def load_folds(task: Task) -> tuple[Fold, ...]:
     """The task's folds, loaded; a task that is not folded is one."""
     tasks = tuple(task.folds())
     return tuple(Fold(one, one.fold_name, one.load()) for one in tasks)
-
-
-@dataclass(frozen=True)
-class Made:
-    """What came of a grid: its evaluated cells, and one line for each cell whose training failed."""
-
-    cells: tuple[Evaluated, ...]
-    failures: tuple[str, ...]
-
-
-def run_inline(
-    grid: Grid,
-    store: CellStore,
-    evaluations: Sequence[Evaluation],
-    report_progress: Callable[[CellSpec, str, float], None] | None = None,
-) -> Made:
-    """Make and evaluate every cell of a grid in this process, in order; finished ones are read.
-
-    A training that diverges is told among the failures, and the others go on.
-
-    Args:
-        grid: What to make.
-        store: Where cells are.
-        evaluations: What to measure.
-        report_progress: Called with the cell, the stage and the part of it that is done.
-
-    Raises:
-        UserError: Something that the user has to mend first.
-        HoldfastError: Every cell failed.
-    """
-    grid.check()
-    tell = report_progress or (lambda spec, stage, part: None)
-    made, failures = [], []
-    for fold, spec in grid.specs():
-        try:
-            cell = finish_cell(spec, fold.data, store, lambda stage, part, spec=spec: tell(spec, stage, part))  # type: ignore[misc]
-        except UserError:
-            raise
-        except HoldfastError as error:
-            failures.append(f"{spec.case} failed: {error}")
-            continue
-        tell(spec, "evaluating", 0.0)
-        made.append(evaluate_cell(spec, cell, fold.data, evaluations))
-        tell(spec, "done", 1.0)
-    if not made:
-        raise HoldfastError(f"every training failed; the first: {failures[0]}")
-    return Made(tuple(made), tuple(failures))

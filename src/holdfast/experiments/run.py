@@ -15,7 +15,8 @@ from holdfast.core.evaluation import Evaluation
 from holdfast.core.files import read_json, write_json
 from holdfast.core.words import count
 from holdfast.experiments.evaluate import Evaluated, read_result
-from holdfast.experiments.grid import Fold, Grid, run_inline
+from holdfast.experiments.executors import Executor, Inline, make_grid
+from holdfast.experiments.grid import Fold, Grid
 from holdfast.experiments.results import RunResult, TaskSummary
 from holdfast.experiments.spec import CellSpec, hash_of
 from holdfast.experiments.store import CellStore
@@ -59,6 +60,7 @@ def run_grid(
     *,
     command: str,
     trials: Mapping[str, int] | None = None,
+    executor: Executor = Inline(),  # noqa: B008  # frozen
     report_progress: Progress | None = None,
 ) -> Path:
     """Make a grid below a root folder and keep the run; returns the run's folder.
@@ -69,9 +71,10 @@ def run_grid(
         evaluations: What to measure.
         command: The command line that makes it again.
         trials: Settings tried for each method; one each by default.
+        executor: Makes the cells.
         report_progress: Called with the cell, the stage and the part of it that is done.
     """
-    made = run_inline(grid, CellStore(root / "cells"), evaluations, report_progress)
+    made = make_grid(grid, CellStore(root / "cells"), evaluations, executor, report_progress)
     record = RunRecord(
         command=command,
         task=summary_of(grid.folds, grid.batch_size),

@@ -13,7 +13,8 @@ from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.method import Method
 from holdfast.core.options import options_of
 from holdfast.core.seeds import numpy_rng
-from holdfast.experiments.cells import FINAL, finish_cell
+from holdfast.experiments.cells import FINAL
+from holdfast.experiments.executors import Executor, Inline, Outcome
 from holdfast.experiments.grid import Chain, Grid
 from holdfast.experiments.spec import CellSpec, label_of
 from holdfast.experiments.store import CellStore
@@ -46,7 +47,13 @@ def sampled(chain: Chain, trial: int, seed: int = 0) -> Chain:
     return tuple(_drawn(method, place, trial, seed) for place, method in enumerate(chain))
 
 
-def search(grid: Grid, trials: int, store: CellStore, report_progress: Progress | None = None) -> list[list[Trial]]:
+def search(
+    grid: Grid,
+    trials: int,
+    store: CellStore,
+    report_progress: Progress | None = None,
+    executor: Executor = Inline(),  # noqa: B008  # frozen
+) -> list[list[Trial]]:
     """Train every trial of every method on the grid's first seed; returns the trials by method.
 
     Args:
@@ -54,15 +61,16 @@ def search(grid: Grid, trials: int, store: CellStore, report_progress: Progress 
         trials: Settings per method, the given one first.
         store: Where cells are.
         report_progress: Called with the cell, the stage and the part of it that is done.
+        executor: Makes the cells.
     """
     check_searchable(grid.rule)
     grid.check()
-    tell = report_progress or (lambda spec, stage, part: None)
-    found = []
-    for chain in grid.chains:
-        settings = list(dict.fromkeys(sampled(chain, trial) for trial in range(trials)))
-        found.append([Trial(setting, _merit(grid, setting, store, tell)) for setting in settings])
-    return found
+    settings = [list(dict.fromkeys(sampled(chain, trial) for trial in range(trials))) for chain in grid.chains]
+    every = dataclasses.replace(
+        grid, chains=tuple(dict.fromkeys(chain for tried in settings for chain in tried)), seeds=grid.seeds[:1]
+    )
+    outcomes = executor.run(list(every.specs()), store, None, report_progress or (lambda spec, stage, part: None))
+    return [[Trial(setting, _merit(grid.rule, setting, outcomes, store)) for setting in tried] for tried in settings]
 
 
 def check_searchable(rule: SelectionRule) -> None:
@@ -89,19 +97,14 @@ def best(trials: Sequence[Trial]) -> Trial:
     return max(done, key=lambda trial: trial.merit if trial.merit is not None else float("-inf"))
 
 
-def _merit(grid: Grid, chain: Chain, store: CellStore, tell: Progress) -> float | None:
+def _merit(rule: SelectionRule, chain: Chain, outcomes: Sequence[Outcome], store: CellStore) -> float | None:
     """Mean over folds of the merit of the selected checkpoint; None, with a warning, where training failed."""
-    one = dataclasses.replace(grid, chains=(chain,), seeds=grid.seeds[:1])
-    merits = []
-    for fold, spec in one.specs():
-        try:
-            cell = finish_cell(spec, fold.data, store, lambda stage, part, spec=spec: tell(spec, stage, part))  # type: ignore[misc]
-        except HoldfastError as error:
-            warnings.warn(f"trial {spec.case} failed: {error}", stacklevel=2)
+    own = [outcome for outcome in outcomes if outcome.spec.chain == chain]
+    for outcome in own:
+        if outcome.failure:
+            warnings.warn(f"trial {outcome.failure}", stacklevel=2)
             return None
-        merits.append(merit_of(grid.rule, cell.records))
-        tell(spec, "done", 1.0)
-    return statistics.fmean(merits)
+    return statistics.fmean(merit_of(rule, store.get(outcome.spec.key).records) for outcome in own)
 
 
 def merit_of(rule: SelectionRule, records: Sequence[Record]) -> float:

@@ -18,7 +18,7 @@ MAX_PIXELS = 1 << 26
 """An image of more pixels is refused: a small file can hold so many that decoding it fills the memory."""
 USUAL_SIZE = 64
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
-_ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
+_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _TAIL = 4096  # some programs append bytes after the end marker
 _ROTATED = (5, 6, 7, 8)
 _ORIENTATION = 0x0112

@@ -58,23 +58,28 @@ def _upright(image: Image.Image, shape: tuple[int, int, int]) -> npt.NDArray[np.
     from PIL import Image, ImageOps
 
     channels, height, width = shape
-    upright = ImageOps.exif_transpose(image)
-    deep = upright.mode.startswith("I")
+    image.load()  # a PNG's orientation may stand behind its pixels
+    if "exif" in image.info:
+        ImageOps.exif_transpose(image, in_place=True)
+    deep = image.mode.startswith("I")
     if deep:
-        plain = Image.fromarray(np.asarray(upright, dtype=np.float32) / np.float32(_SIXTEEN_BITS))
+        image = Image.fromarray(np.asarray(image, dtype=np.float32) / np.float32(_SIXTEEN_BITS))
     else:
-        plain = _on_white(upright).convert("L" if channels == 1 else "RGB")
-    if plain.size != (width, height):
-        plain = ImageOps.fit(plain, (width, height), method=Image.Resampling.BILINEAR)
-    numbers = np.asarray(plain, dtype=np.float32).reshape(height, width, -1).transpose(2, 0, 1)
+        image = _plain(image, "L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), method=Image.Resampling.BILINEAR)
+    numbers = np.asarray(image, dtype=np.float32).reshape(height, width, -1).transpose(2, 0, 1)
     scaled = numbers.clip(0, 1) if deep else numbers / np.float32(255)
-    return np.broadcast_to(scaled, shape)
+    return scaled if len(scaled) == channels else np.broadcast_to(scaled, shape)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    """In a mode without transparency: what shines through is white."""
     from PIL import Image
 
-    if not image.has_transparency_data:
+    if image.mode == mode and "transparency" not in image.info:
         return image
+    if not image.has_transparency_data:
+        return image.convert(mode)
     above = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+    return Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert(mode)

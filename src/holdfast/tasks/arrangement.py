@@ -16,7 +16,7 @@ from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Kind, Split, TaskData
 from holdfast.core.words import count
 from holdfast.tasks.table_overview import environment_table
-from holdfast.tasks.table_splits import Parts, balanced_folds, parts_by_column, parts_by_environment
+from holdfast.tasks.table_splits import Part, Parts, balanced_folds, parts_by_column, parts_by_environment
 from holdfast.tasks.targets import target_scale
 
 if TYPE_CHECKING:
@@ -233,6 +233,11 @@ class Arrangement:
         if self.roles.weight is not None:
             reasons.append(("of weight zero", _numbers(frame[self.roles.weight]) > 0))
         return reasons
+
+
+def everything(rows: Rows) -> Parts:
+    """All rows as one test split: nothing is trained on them."""
+    return Parts((Part("data", "test", torch.arange(len(rows.label))),))
 
 
 def column_of(series: pd.Series) -> Column:

@@ -17,8 +17,9 @@ from holdfast.core.registry import register
 from holdfast.core.task import Task, TaskData
 from holdfast.core.words import count
 from holdfast.models.cnn import CNN
-from holdfast.tasks.arrangement import Arrangement, Rows
+from holdfast.tasks.arrangement import Arrangement, Rows, everything
 from holdfast.tasks.image_overview import image_grid
+from holdfast.tasks.table_splits import Parts
 from holdfast.tasks.targets import usual_model
 
 if TYPE_CHECKING:
@@ -78,11 +79,20 @@ class ImageFolder(Task):
     data_seed: int = 0
 
     def load(self) -> TaskData:
-        from holdfast.images import ImageReader, common_shape
-
         images = self._images()
         rows = self._rows(images)
-        parts = self._arrangement.parts(rows)
+        return self._task_data(images, rows, self._arrangement.parts(rows))
+
+    def whole(self) -> TaskData:
+        if self._arrangement.is_fixed:
+            return self.load()
+        images = self._images()
+        rows = self._rows(images)
+        return self._task_data(images, rows, everything(rows))
+
+    def _task_data(self, images: _Images, rows: Rows, parts: Parts) -> TaskData:
+        from holdfast.images import ImageReader, common_shape
+
         places = rows.frame.index.tolist()
         shape, notes = common_shape([images.headers[place] for place in places], self.size)
         reader = ImageReader(self.path, tuple(images.files[place] for place in places), shape)
@@ -178,9 +188,7 @@ class ImageFolder(Task):
         if self.label != "label" or "label" in frame:
             return frame
         if "folder-1" not in frame:
-            raise UserError(
-                f"the images of {self.path} have no label: put them into a folder for each, or name --label"
-            )
+            raise UserError(f"the images of {self.path} have no label: sort them into folders or name --label COLUMN")
         values = set(frame["folder-1"].dropna())
         if values and values <= _SPLITS and "folder-2" in frame:
             raise UserError(

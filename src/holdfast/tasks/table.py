@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import RawTable, Task, TaskData
-from holdfast.tasks.arrangement import Arrangement, Rows
+from holdfast.tasks.arrangement import Arrangement, Rows, everything
 from holdfast.tasks.image_overview import image_grid
 from holdfast.tasks.table_inputs import inputs_of
-from holdfast.tasks.table_splits import Part, Parts
+from holdfast.tasks.table_splits import Parts
 from holdfast.tasks.targets import usual_model
 
 if TYPE_CHECKING:
@@ -91,7 +89,7 @@ class TableFile(Task):
         if self._arrangement.is_fixed:
             return self.load()
         rows = self._rows()
-        return self._task_data(rows, Parts((Part("data", "test", torch.arange(len(rows.label))),)))
+        return self._task_data(rows, everything(rows))
 
     def _task_data(self, rows: Rows, parts: Parts) -> TaskData:
         """The rows in their parts; what is learnt for encoding is learnt on the first of them."""
