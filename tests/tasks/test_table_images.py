@@ -18,6 +18,7 @@ from holdfast.core.lazy import LazyInputs
 from holdfast.core.task import TaskData
 from holdfast.models.cnn import CNN
 from holdfast.models.rescaled import Rescaled
+from holdfast.tasks import table_inputs
 from holdfast.tasks.table import TableFile
 from holdfast.testing.tasks import check_task
 
@@ -137,14 +138,26 @@ def test_a_broken_picture_names_its_row(value: Any, fault: str, make: Make) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_pixels_that_are_damaged_are_named_when_they_are_needed(make: Make) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_pixels_that_are_damaged_are_named(small: bool, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once where they are decoded once, otherwise when they are needed."""
+    monkeypatch.setattr(table_inputs, "SMALL_BYTES", 1 << 25 if small else 0)
     damaged = bytearray(WHOLE)
     damaged[60:80] = bytes(20)
-    task = make(change(7, {"bytes": bytes(damaged), "path": None}), holdout_environment="stable").load()
-    split = next(split for split in task.splits if 7 in split.data.index.tolist())
+    table = make(change(7, {"bytes": bytes(damaged), "path": None}), holdout_environment="stable")
+    split = None if small else next(s for s in table.load().splits if 7 in s.data.index.tolist())
     with pytest.raises(UserError, match=r"photos\.parquet, column 'photo', row 8 cannot be decoded") as caught:
-        inputs(task, split.name)
+        split.data.batch() if split else table.load()
     assert "\n" not in str(caught.value)
+
+
+def test_pictures_decoded_once_or_when_needed_are_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = make(holdout_environment="stable").load()
+    monkeypatch.setattr(table_inputs, "SMALL_BYTES", 0)
+    needed = make(holdout_environment="stable").load()
+    assert once.fingerprint() == needed.fingerprint()
+    for split in once.splits:
+        assert inputs(once, split.name).equal(inputs(needed, split.name))
 
 
 def test_pictures_of_several_sizes_become_one_size(make: Make) -> None:

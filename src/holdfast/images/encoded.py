@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from collections.abc import Iterator
@@ -32,17 +33,24 @@ class EncodedReader:
         images: (N,) encoded bytes.
         places: (N,) how messages name them.
         row_shape: (C, H, W), as :func:`~holdfast.images.pixels.read_pixels` takes it.
+        pixels: (N, C, H, W) where they were decoded already; None to decode them each time.
     """
 
     images: tuple[bytes, ...]
     places: tuple[str, ...]
     row_shape: tuple[int, int, int]
-    dtype: torch.dtype = torch.float32
+    pixels: Tensor | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float32
 
     def __len__(self) -> int:
         return len(self.images)
 
     def read(self, rows: Tensor) -> Tensor:
+        if self.pixels is not None:
+            return self.pixels[rows]
         out = np.empty((len(rows), *self.row_shape), dtype=np.float32)
         for place, row in enumerate(rows.tolist()):
             try:
@@ -57,7 +65,11 @@ class EncodedReader:
     def take(self, rows: Tensor) -> EncodedReader:
         chosen = rows.tolist()
         images, places = (tuple(values[row] for row in chosen) for values in (self.images, self.places))
-        return EncodedReader(images, places, self.row_shape, self.dtype)
+        return EncodedReader(images, places, self.row_shape, None if self.pixels is None else self.pixels[rows])
+
+    def in_memory(self) -> EncodedReader:
+        """The same images, each decoded once and now."""
+        return dataclasses.replace(self, pixels=self.read(torch.arange(len(self))))
 
     def keys(self) -> Iterator[str]:
         return (hashlib.sha256(image).hexdigest() for image in self.images)

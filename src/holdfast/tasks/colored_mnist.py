@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.core.data import Column, Dataset
+from holdfast.core.lazy import LazyInputs
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
@@ -18,6 +19,7 @@ from holdfast.core.words import distinct
 from holdfast.models.mlp import MLP
 from holdfast.tasks.image_set import FEWEST_ROWS, read_image_set, splits_of
 from holdfast.tasks.nuisance import image_chooser
+from holdfast.tasks.painting import PaintedReader, paint
 from holdfast.tasks.pictures import cooccurrence, examples
 
 COLORS = ("red", "green")
@@ -71,20 +73,21 @@ class ColoredMNIST(Task):
         label = (digits.labels < 5) ^ self._flips("labels", torch.full(parts.shape, self.label_noise))
         color = self._color(label, environment)
         attributes = {"color": color, "digit": Column(digits.labels, digits.classes)}
-        data = Dataset(_paint(images, color), label.long(), environment, attributes, index=digits.index)
+        x = LazyInputs.of(PaintedReader(images, _channels(color)))
+        data = Dataset(x, label.long(), environment, attributes, index=digits.index)
         splits = splits_of(data, parts)
         choose = image_chooser(digits.labels, parts)
 
         def render(factors: Mapping[str, Tensor], noise_ids: Tensor) -> Tensor:
             chosen = choose(factors["digit"], torch.searchsorted(digits.index, noise_ids))
-            return _paint(images[chosen], Column(factors["color"], color.names))
+            return paint(images[chosen], _channels(Column(factors["color"], color.names)))
 
         classes = ("5 to 9", "0 to 4")
         return TaskData(
             kind="classification",
             splits=splits,
             model=MLP(hidden=(390, 390)),
-            steps=500,
+            steps=800,
             batch_size=512,
             classes=classes,
             groups=("color",),
@@ -115,7 +118,6 @@ class ColoredMNIST(Task):
         return Column((label ^ self._flips("colors", flip)).long(), COLORS)
 
 
-def _paint(images: Tensor, color: Column) -> Tensor:
-    """(N, H, W) grey bytes to (N, 2, H, W) in [0, 1]: the color's channel holds the image, the other nothing."""
-    channels = torch.ones(1, 2) if color.names == ("grey",) else torch.eye(2)
-    return images[:, None] / 255 * channels[color.codes][:, :, None, None]
+def _channels(color: Column) -> Tensor:
+    """(N, 2): the color's channel shows the image, the other nothing; both where there is no color."""
+    return (torch.ones(1, 2) if color.names == ("grey",) else torch.eye(2))[color.codes]

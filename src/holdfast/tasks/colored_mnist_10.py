@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.core.data import Column, Dataset
+from holdfast.core.lazy import LazyInputs
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
@@ -19,6 +20,7 @@ from holdfast.models.mlp import MLP
 from holdfast.tasks.colored_digits import COLORS
 from holdfast.tasks.image_set import FEWEST_ROWS, read_image_set, splits_of
 from holdfast.tasks.nuisance import image_chooser
+from holdfast.tasks.painting import PaintedReader, paint
 from holdfast.tasks.pictures import cooccurrence, examples
 
 
@@ -68,16 +70,15 @@ class ColoredMNIST10(Task):
         environment = digits.environments(parts, names[:-1], names[-1:], self._rng("environments"))
         color = self._color(digits.labels, parts, environment)
         noise = self.color_noise * torch.randn((len(parts), 3), generator=self._rng("color noise"))
-        data = Dataset(
-            _paint(digits.images, color, noise), digits.labels, environment, {"color": color}, index=digits.index
-        )
+        x = LazyInputs.of(PaintedReader(digits.images, _rgb(color, noise)))
+        data = Dataset(x, digits.labels, environment, {"color": color}, index=digits.index)
         splits = splits_of(data, parts)
         choose = image_chooser(digits.labels, parts)
 
         def render(factors: Mapping[str, Tensor], noise_ids: Tensor) -> Tensor:
             rows = torch.searchsorted(digits.index, noise_ids)
             chosen = choose(factors["label"], rows)
-            return _paint(digits.images[chosen], Column(factors["color"], color.names), noise[rows])
+            return paint(digits.images[chosen], _rgb(Column(factors["color"], color.names), noise[rows]))
 
         return TaskData(
             kind="classification",
@@ -130,9 +131,8 @@ def _share_of_cells(share: Tensor, cell: Tensor, rng: torch.Generator) -> Tensor
     return rank < (share * counts[cell]).round()
 
 
-def _paint(images: Tensor, color: Column, noise: Tensor) -> Tensor:
-    """(N, H, W) grey bytes times colors with (N, 3) noise: (N, 3, H, W) in [0, 1]; grey knows no noise."""
+def _rgb(color: Column, noise: Tensor) -> Tensor:
+    """(N, 3) the colors with their noise; white, without noise, where there is no color."""
     if color.names == ("grey",):
-        return (images[:, None] / 255).expand(-1, 3, -1, -1).contiguous()
-    rgb = (torch.tensor(list(COLORS.values()))[color.codes] + noise).clamp(0, 1)
-    return images[:, None] / 255 * rgb[:, :, None, None]
+        return torch.ones(len(color), 3)
+    return (torch.tensor(list(COLORS.values()))[color.codes] + noise).clamp(0, 1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError, unknown_name
+from holdfast.core.lazy import LazyInputs
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
@@ -18,6 +19,7 @@ from holdfast.core.task import Task, TaskData
 from holdfast.models.mlp import MLP
 from holdfast.perturbations import CORRUPTIONS
 from holdfast.tasks.image_set import FEWEST_ROWS, read_image_set, splits_of
+from holdfast.tasks.painting import PaintedReader
 from holdfast.tasks.pictures import examples
 
 CLEAN = "clean"
@@ -29,9 +31,10 @@ class CorruptedMNIST(Task):
     """MNIST or Fashion-MNIST whose environments are corruptions: mild ones in training, unseen ones in the test.
 
     The idea is that of Mu, Gilmer, *MNIST-C: a robustness benchmark for computer vision*, 2019, arXiv:1906.02337; the
-    corruptions are those of :mod:`holdfast.perturbations.corruptions`. Every image is corrupted once. Of the training
-    images five in six are for training, the others for selection, holdout and ``test-same``, under the corruptions of
-    the training; ``test`` holds the official test images under the held-out ones.
+    corruptions are those of :mod:`holdfast.perturbations.corruptions`. Every image is corrupted once, and its values
+    rounded to 8 bits. Of the training images five in six are for training, the others for selection, holdout and
+    ``test-same``, under the corruptions of the training; ``test`` holds the official test images under the held-out
+    ones.
 
     Inputs are (N, 1, 28, 28) in [0, 1]. Row ids are positions in the training file with the test file below it.
 
@@ -60,7 +63,8 @@ class CorruptedMNIST(Task):
         found = read_image_set(self.source, self.data_dir, self.rows, self._rng("rows"))
         parts = found.parts(self._rng("splits"))
         environment = found.environments(parts, train, test, self._rng("environments"))
-        data = Dataset(self._corrupted(found.images, environment), found.labels, environment, index=found.index)
+        x = LazyInputs.of(PaintedReader(self._corrupted(found.images, environment), torch.ones(len(parts), 1)))
+        data = Dataset(x, found.labels, environment, index=found.index)
         splits = splits_of(data, parts)
         what = {"mnist": "Which digit is it", "fashion_mnist": "Which garment is it"}[self.source]
         return TaskData(
@@ -98,11 +102,12 @@ class CorruptedMNIST(Task):
         return torch_rng(self.data_seed, self.name, name)
 
     def _corrupted(self, images: Tensor, environment: Column) -> Tensor:
-        """(N, H, W) grey bytes to (N, 1, H, W) in [0, 1], each under the corruption of its environment."""
-        x = images[:, None] / 255
+        """(N, H, W) grey bytes, each image under the corruption of its environment."""
+        corrupted = images.clone()
         for code in environment.present():
             name, _, severity = environment.names[code].partition(" ")
             rows = (environment.codes == code).nonzero()[:, 0]
             if name != CLEAN:
-                x[rows] = CORRUPTIONS[name](x[rows], int(severity), self._rng(environment.names[code]))
-        return x
+                x = CORRUPTIONS[name](images[rows, None] / 255, int(severity), self._rng(environment.names[code]))
+                corrupted[rows] = (x[:, 0] * 255).round().to(torch.uint8)
+        return corrupted

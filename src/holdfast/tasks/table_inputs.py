@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from holdfast.tables import Encoder
+
+SMALL_BYTES = 1 << 25
+"""Pictures that take no more memory than this are decoded once, others when a batch needs them."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,15 @@ def inputs_of(
 
 
 def _pictures(frame: pd.DataFrame, column: str, features: Sequence[str], where: str, size: int | None) -> RowInputs:
-    """Pixels (N, C, H, W), decoded when a batch needs them: one channel where every picture is grey, else three."""
+    """Pixels (N, C, H, W): one channel where every picture is grey, else three."""
     from holdfast.images import encoded_images
 
     reader, sizes = encoded_images(frame[column], where, size)
     unused = [repr(name) for name in features if name != column]
     notes = [f"inputs are the pictures of {column!r}, {reader.row_shape[2]} × {reader.row_shape[1]} pixels", *sizes]
     notes += [f"not used, as the input is a picture: {', '.join(unused)}"] if unused else []
+    if 4 * len(reader) * math.prod(reader.row_shape) <= SMALL_BYTES:
+        reader = reader.in_memory()
     return RowInputs(LazyInputs.of(reader), CNN(), None, tuple(notes))
 
 

@@ -1,0 +1,55 @@
+"""Grey images in color, painted when a batch needs them: bytes in memory, numbers only for the rows in use."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def paint(images: Tensor, colors: Tensor) -> Tensor:
+    """Intensity × color on black.
+
+    Args:
+        images: (N, H, W) uint8.
+        colors: (N, C) in [0, 1].
+
+    Returns:
+        (N, C, H, W) float32 in [0, 1].
+    """
+    return images[:, None] / 255 * colors[:, :, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class PaintedReader:
+    """N painted images; a :class:`~holdfast.core.lazy.RowReader`.
+
+    Attributes:
+        images: (N, H, W) uint8.
+        colors: (N, C) in [0, 1].
+    """
+
+    images: Tensor
+    colors: Tensor
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def row_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.colors.shape[1], self.images.shape[1], self.images.shape[2]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, rows: Tensor) -> Tensor:
+        return paint(self.images[rows], self.colors[rows])
+
+    def take(self, rows: Tensor) -> PaintedReader:
+        return PaintedReader(self.images[rows], self.colors[rows], self.dtype)
+
+    def keys(self) -> Iterator[str]:
+        pairs = zip(self.images.numpy(), self.colors.numpy(), strict=True)
+        return (hashlib.sha256(image.tobytes() + color.tobytes()).hexdigest() for image, color in pairs)
