@@ -155,9 +155,9 @@ def test_a_reader_that_keeps_other_rows_is_found() -> None:
 
 
 def test_predictions_come_in_blocks_that_fit_into_memory() -> None:
-    large = Dataset(lazy(torch.zeros(5, 1 << 21)), None, Column.constant(5))  # 8 MiB a row
+    large = Dataset(lazy(torch.zeros(5, 1 << 17)), None, Column.constant(5))  # half a MiB a row
     assert [block.stop - block.start for block in blocks(large)] == [2, 2, 2]
-    larger = Dataset(lazy(torch.zeros(2, 1 << 23)), None, Column.constant(2))
+    larger = Dataset(lazy(torch.zeros(2, 1 << 19)), None, Column.constant(2))
     assert [block.stop - block.start for block in blocks(larger)] == [1, 1]
 
 

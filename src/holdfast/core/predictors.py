@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from holdfast.tables.encoder import Encoder
 
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 20
+"""Inputs of a forward pass: what a network makes of more is too large for the allocator to use again, and slower."""
 LEAST_PROBABILITY = torch.finfo(torch.float64).eps
 """What an estimator's probability of zero is read as: its log is finite, and a wrong label still costs 36 nats."""
 
@@ -149,7 +150,7 @@ def forward(model: nn.Module, rows: Dataset, device: torch.device | str = "cpu",
 
 
 def blocks(rows: Dataset, most: int = 4096) -> Iterator[slice]:
-    """Slices of rows, one after the other, of at most ``most`` rows and 16 MiB of inputs, but one row at least.
+    """Slices of rows, one after the other, of at most ``most`` rows and 1 MiB of inputs, but one row at least.
 
     No rows make one empty block, from which the width of outputs can be told.
 
