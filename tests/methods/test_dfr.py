@@ -16,6 +16,7 @@ from holdfast.core.errors import UserError
 from holdfast.core.ledger import Ledger
 from holdfast.core.predictors import forward
 from holdfast.core.task import Split, TaskData, TrainingView, training_view
+from holdfast.heads.balanced import BalancedRefit
 from holdfast.methods.dfr import DFR
 from holdfast.methods.erm import ERM
 from holdfast.models.mlp import MLP
@@ -111,7 +112,7 @@ GROUP_SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=6)
 def test_every_group_weighs_the_same(sizes: list[int], least: int, seed: int) -> None:
     """Without repetition, and never more than the smallest group or the least number of rows."""
     groups = np.repeat(np.arange(len(sizes)), sizes)
-    rows, weight = DFR(min_group_rows=least)._balanced(groups, np.arange(len(groups)), np.random.default_rng(seed))
+    rows, weight = BalancedRefit((1.0,), 1, least).balanced(groups, np.arange(len(groups)), np.random.default_rng(seed))
     size = max(least, min(sizes))
     assert len(set(rows.tolist())) == len(rows)
     assert Counter(groups[rows].tolist()) == {g: min(n, size) for g, n in enumerate(sizes)}
@@ -123,7 +124,9 @@ def test_every_group_weighs_the_same(sizes: list[int], least: int, seed: int) ->
 
 def test_subsamples_are_fresh() -> None:
     groups, rng = np.repeat([0, 1], [10, 50]), np.random.default_rng(0)
-    first, second = (set(DFR()._balanced(groups, np.arange(60), rng)[0].tolist()) for _ in range(2))
+    first, second = (
+        set(BalancedRefit((1.0,), 1, 10).balanced(groups, np.arange(60), rng)[0].tolist()) for _ in range(2)
+    )
     assert first != second
 
 

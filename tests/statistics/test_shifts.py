@@ -71,6 +71,20 @@ def test_each_null_is_kept_and_each_alternative_found(
     assert all(rejected[name] >= 0.6 * SEEDS for name in loud), rejected
 
 
+def test_folds_that_learn_from_each_other_count_their_chance_agreement_once() -> None:
+    rejected = 0
+    for seed in range(400):
+        rng = np.random.default_rng([seed, 8])
+        x, member, fold = rng.normal(size=(150, 3)), rng.random(150) < 0.4, np.arange(150) % 2
+        score = np.empty(150)
+        for k in (0, 1):
+            line = ridge(x[fold != k], member[fold != k, None].astype(float), np.ones(75))
+            score[fold == k] = line(x[fold == k])[:, 0]
+        sample = Sample(np.zeros((150, 1)), ("y",), np.ones(150), None, fold, 0.95)
+        rejected += covariate_shift(sample, member, score).p_value < 0.05
+    assert 2 <= rejected <= binom.ppf(0.999, 400, 0.03)
+
+
 def test_copies_of_a_row_in_one_unit_are_no_further_evidence() -> None:
     drawn = [p_values(seed, "", numbers=False, copies=3) for seed in range(30)]
     for name in TESTS:

@@ -17,6 +17,7 @@ from holdfast.core.errors import UserError
 from holdfast.core.lazy import LazyInputs
 from holdfast.core.task import Role, TaskData
 from holdfast.models.rescaled import Rescaled
+from holdfast.tasks import image_folder
 from holdfast.tasks.image_folder import ImageFolder
 from holdfast.tasks.table import TableFile
 from holdfast.testing.tasks import check_task
@@ -250,6 +251,22 @@ def test_a_folder_without_images_or_labels(tmp_path: Path) -> None:
         Image.new("L", (2, 2)).save(tmp_path / f"{i}.png")
     with pytest.raises(UserError, match="have no label: sort them into folders or name --label COLUMN"):
         ImageFolder(path=str(tmp_path), environment="x").load()
+
+
+def test_a_large_folder_is_read_as_it_is_needed_and_gives_the_same_rows(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = make(holdout_environment="west").load()
+    monkeypatch.setattr(image_folder, "SMALL_BYTES", 120 * 6 * 5 * 4 - 1)
+    large = make(holdout_environment="west").load()
+    assert small.fingerprint() == large.fingerprint()
+    pairs = [(a.data.batch().x, b.data.batch().x) for a, b in zip(small.splits, large.splits, strict=True)]
+    assert all(torch.equal(a, b) for a, b in pairs)  # type: ignore[arg-type]
+    for path in folder.rglob("*.png"):
+        path.unlink()
+    assert len(small.splits[0].data.batch()) > 0
+    with pytest.raises(UserError, match="is gone"):
+        large.splits[0].data.batch()
 
 
 def test_pictures_show_the_environments(make: Make) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.commands.output import print_json, print_text, progress
+from holdfast.commands.output import print_text, progress
+from holdfast.commands.plan import planned, show_plan
 from holdfast.commands.request import evaluations_of, grid_of
-from holdfast.commands.run import planned, print_plan, show_result
+from holdfast.commands.run import show_result
 from holdfast.core.words import count
 from holdfast.experiments.checks import check_evaluations
-from holdfast.experiments.executors import executor_of
+from holdfast.experiments.costs import Cost, measured_costs
+from holdfast.experiments.executors import Executor, executor_of
 from holdfast.experiments.grid import Grid
 from holdfast.experiments.run import run_grid
 from holdfast.experiments.search import Trial, best, check_searchable, sampled, search
@@ -31,7 +33,8 @@ def main(options: argparse.Namespace) -> int:
     root = Path(options.output)
     store = CellStore(root / "cells")
     if options.dry_run:
-        _show_plan(grid, options.trials, store, as_json=options.json)
+        costs = measured_costs(dataclasses.replace(grid, seeds=grid.seeds[:1]), CellStore(root / "none"), evaluations)
+        _show_plan(grid, options.trials, store, (costs, executor), as_json=options.json)
         return 0
     cells = len(grid.chains) * len(grid.folds) * (options.trials + len(grid.seeds))
     with progress(cells, quiet=options.quiet) as tell:
@@ -47,7 +50,9 @@ def main(options: argparse.Namespace) -> int:
     return show_result(folder, as_json=options.json, more={"sweep": _searched(grid, found)})
 
 
-def _show_plan(grid: Grid, trials: int, store: CellStore, *, as_json: bool) -> None:
+def _show_plan(
+    grid: Grid, trials: int, store: CellStore, costs: tuple[Sequence[Cost], Executor], *, as_json: bool
+) -> None:
     """The cells of the search, and what will run after it: the first seed of the best setting is one of them."""
     cells = planned(_every_trial(grid, trials), store)
     final = [
@@ -56,10 +61,11 @@ def _show_plan(grid: Grid, trials: int, store: CellStore, *, as_json: bool) -> N
         for label in grid.labels
         for seed in grid.seeds[1:]
     ]
+    # The setting as given stands for all that are searched.
+    every = [dataclasses.replace(cost, cells=cost.cells * (trials + len(grid.seeds) - 1)) for cost in costs[0]]
+    show_plan(cells, every, costs[1], as_json=as_json, more={"final": final})
     if as_json:
-        print_json({"cells": cells, "final": final})
         return
-    print_plan(cells)
     for cell in final:
         print_text(f"then  seed {cell['seed']}  the best of {cell['method']}  {cell['fold']}".rstrip())
     print_text(f"{count(len(final), 'cell')} after the search")

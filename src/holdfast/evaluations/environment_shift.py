@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,7 +14,8 @@ from holdfast.core.data import Dataset
 from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
-from holdfast.core.task import TaskData, concatenate
+from holdfast.core.task import TaskData
+from holdfast.evaluations.sampled import MOST_INPUTS, flat_inputs, sampled
 from holdfast.evaluations.scored import Level, measured_splits
 from holdfast.statistics import holm
 from holdfast.statistics.association import slopes
@@ -33,8 +32,6 @@ from holdfast.statistics.shifts import (
 )
 
 FOLDS = 3
-MOST_INPUTS = 150
-COMPONENTS = 50
 MOST_OUTPUTS = 10
 MOST_COLUMNS = 15
 FEW_VALUES = 5
@@ -93,7 +90,7 @@ class EnvironmentShift(Evaluation):
         if not splits:
             return Result()
         name = splits[0].name if len(splits) == 1 else "test rows together"
-        data = _sampled([split.data for split in splits], self.rows, rng)
+        data = sampled([split.data for split in splits], self.rows, rng)
         if len(data.environment.present()) < 2:
             none = Measurement("label-shift", float("nan"), name, len(data), higher_is_better=False)
             return Result((replace(none, note="one environment: there is no other to compare it with"),))
@@ -131,7 +128,7 @@ class _Tests:
 
     @staticmethod
     def of(data: Dataset, task: TaskData, options: EnvironmentShift, rng: np.random.Generator) -> _Tests:
-        x = _inputs(data, rng)
+        x = flat_inputs(data, rng)
         codes = data.environment.codes.cpu().numpy()
         largest_first = sorted(data.environment.present(), key=lambda code: -int((codes == code).sum()))
         tested = largest_first[: options.environments]
@@ -239,39 +236,6 @@ class _Tests:
         return artifacts
 
 
-def _sampled(parts: Sequence[Dataset], most: int, rng: np.random.Generator) -> Dataset:
-    """Rows of known environment and positive weight, at most about so many at random.
-
-    Each environment keeps its fair share of half of them; what is left out of it is made up for by weights.
-    """
-    codes = torch.cat([part.environment.codes for part in parts]).cpu().numpy()
-    weight = torch.cat([torch.ones(len(part)) if part.weight is None else part.weight.cpu() for part in parts])
-    weight = weight.double()
-    known = np.flatnonzero((codes >= 0) & (weight.numpy() > 0))
-    sizes = np.bincount(codes[known], minlength=1)
-    quotas = _quotas(sizes, most)
-    shuffled = rng.permutation(known)
-    chosen = np.sort(np.concatenate([shuffled[codes[shuffled] == e][: quotas[e]] for e in np.flatnonzero(sizes)]))
-    starts = np.cumsum([0, *map(len, parts)])
-    taken = [
-        part.take(torch.from_numpy(chosen[(chosen >= start) & (chosen < start + len(part))] - start))
-        for part, start in zip(parts, starts, strict=False)
-    ]
-    if len(chosen) == len(known):
-        return concatenate(taken)
-    factor = torch.from_numpy(sizes[codes[chosen]] / quotas[codes[chosen]])
-    return replace(concatenate(taken), weight=weight[chosen] * factor)
-
-
-def _quotas(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Rows (E,) to keep of each environment: a fair share of half of them, the rest in proportion."""
-    if sizes.sum() <= most:
-        return sizes
-    floor = np.minimum(sizes, most // (2 * max(1, int((sizes > 0).sum()))))
-    rest = (most - floor.sum()) / (sizes - floor).sum()
-    return np.asarray(floor + np.floor((sizes - floor) * rest), dtype=np.int64)
-
-
 def _sample(data: Dataset, task: TaskData, level: float, rng: np.random.Generator) -> Sample:
     y = data.labels.cpu().numpy()
     outputs, names = _outputs(y, task.classes)
@@ -298,19 +262,6 @@ def _marginal(sample: Sample, task: TaskData) -> Sample:
         return sample
     outputs = np.column_stack([sample.outputs, np.abs(sample.outputs)])
     return Sample(outputs, ("mean", "spread"), sample.weight, sample.unit, sample.fold, sample.level)
-
-
-def _inputs(data: Dataset, rng: np.random.Generator) -> Array:
-    """(N, F) inputs, or their main components where there are many."""
-    made = data.batch().x
-    tensors: list[Tensor] = list(made.values()) if isinstance(made, dict) else [made]
-    x = np.nan_to_num(torch.cat([t.flatten(1).cpu().double() for t in tensors], dim=1).numpy())
-    if x.shape[1] <= MOST_INPUTS:
-        return np.asarray(x)
-    centred = x - x.mean(0)
-    seen = centred @ rng.standard_normal((x.shape[1], COMPONENTS))
-    axes, _ = np.linalg.qr(centred.T @ seen)
-    return np.asarray(centred @ axes)
 
 
 def _by_column(data: Dataset, task: TaskData, sample: Sample, name: str, member: NDArray[np.bool_]) -> list[_Test]:

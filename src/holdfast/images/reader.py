@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,17 +28,24 @@ class ImageReader:
         folder: Where they are.
         files: (N,) the images.
         row_shape: (C, H, W), as :func:`~holdfast.images.pixels.read_pixels` takes it.
+        pixels: (N, C, H, W) where they were read already; None to read them each time.
     """
 
     folder: str
     files: tuple[ImageFile, ...]
     row_shape: tuple[int, int, int]
-    dtype: torch.dtype = torch.float32
+    pixels: Tensor | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float32
 
     def __len__(self) -> int:
         return len(self.files)
 
     def read(self, rows: Tensor) -> Tensor:
+        if self.pixels is not None:
+            return self.pixels[rows]
         chosen = [self.files[row] for row in rows.tolist()]
         out = np.empty((len(chosen), *self.row_shape), dtype=np.float32)
 
@@ -53,7 +61,12 @@ class ImageReader:
         return torch.from_numpy(out)
 
     def take(self, rows: Tensor) -> ImageReader:
-        return ImageReader(self.folder, tuple(self.files[row] for row in rows.tolist()), self.row_shape, self.dtype)
+        files = tuple(self.files[row] for row in rows.tolist())
+        return ImageReader(self.folder, files, self.row_shape, None if self.pixels is None else self.pixels[rows])
+
+    def in_memory(self) -> ImageReader:
+        """The same images, each read once and now."""
+        return dataclasses.replace(self, pixels=self.read(torch.arange(len(self))))
 
     def keys(self) -> Iterator[str]:
         return (f"{file.name}\0{file.size}\0{file.changed}" for file in self.files)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from markupsafe import Markup
 
 from holdfast.core.artifacts import Artifact, Table
 from holdfast.core.evaluation import Finding, Measurement, Result
 from holdfast.core.files import write_text
 from holdfast.experiments.audit import QUESTIONS, Audit, answer
-from holdfast.reports.page import ARTIFACT_BYTES, _flat, _Shown, _templates, _with_unique_ids
+from holdfast.reports.pages import ARTIFACT_BYTES, Shown, flat, render_page
 
 
 def write_audit(audit: Audit, path: Path) -> Path:
@@ -24,22 +21,15 @@ def write_audit(audit: Audit, path: Path) -> Path:
 
 def render_audit(audit: Audit) -> str:
     """The page as text; everything that came from a user is escaped."""
-    page = (
-        _templates()
-        .get_template("audit.html")
-        .render(
-            audit=audit,
-            answer=answer(audit) or ("Nothing was measured.",),
-            alarms={finding.sentence for finding in audit.alarms},
-            sections=tuple(_sections(audit)),
-            pictures=tuple(map(_Shown.of, audit.pictures)),
-            versions=tuple(_flat(audit.provenance)),
-            style=Markup(
-                importlib.resources.files("holdfast.reports").joinpath("templates/report.css").read_text("utf-8")
-            ),
-        )
+    return render_page(
+        "audit.html",
+        audit=audit,
+        answer=answer(audit) or ("Nothing was measured.",),
+        alarms={finding.sentence for finding in audit.alarms},
+        sections=tuple(_sections(audit)),
+        pictures=tuple(map(Shown.of, audit.pictures)),
+        versions=tuple(flat(audit.provenance)),
     )
-    return _with_unique_ids(page.encode("utf-8", "replace").decode())
 
 
 @dataclass(frozen=True)
@@ -49,7 +39,7 @@ class _Section:
     id: str
     question: str
     findings: tuple[Finding, ...]
-    shown: tuple[_Shown, ...]
+    shown: tuple[Shown, ...]
     left_out: int
 
 
@@ -57,7 +47,7 @@ def _sections(audit: Audit) -> Iterator[_Section]:
     room = ARTIFACT_BYTES
     for reference, result in audit.results.items():
         name = reference.partition(":")[0]
-        shown = [_Shown.of(artifact) for artifact in _artifacts(result) if _has_content(artifact)]
+        shown = [Shown.of(artifact) for artifact in _artifacts(result) if _has_content(artifact)]
         kept = []
         for artifact in shown:
             if len(artifact.html) <= room:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from holdfast.core.artifacts import Artifact
 from holdfast.core.files import write_text
 from holdfast.experiments.numbers import MISSING, NumberFormat, p_text
 from holdfast.experiments.results import CellResult, RunResult
 from holdfast.experiments.summary import Summary, summarise
 from holdfast.reports import figures
-
-ARTIFACT_BYTES = 600_000
-"""Artifacts beyond this many characters of HTML are left out of the page, which says so."""
+from holdfast.reports.pages import ARTIFACT_BYTES, Shown, flat, render_page
 
 MAX_ROWS = 60
 """Environments or groups beyond this many are left to the JSON summary."""
@@ -47,77 +40,34 @@ def write_report(run: RunResult, path: Path, *, summary: Summary | None = None) 
 
 
 def render(run: RunResult, summary: Summary) -> str:
-    """The page as text. Everything that came from a user is escaped; there is no script and no outside resource."""
-    page = (
-        _templates()
-        .get_template("report.html")
-        .render(
-            run=run,
-            summary=summary,
-            write=summary.format,
-            style=Markup(
-                importlib.resources.files("holdfast.reports").joinpath("templates/report.css").read_text("utf-8")
-            ),
-            columns=summary.answer_first,
-            worst=tuple(_worst(summary)),
-            pictures=tuple(_Shown.of(picture) for picture in run.task.pictures),
-            figures={
-                split: tuple(Markup(draw(summary, split)) for draw in _result_figures(summary))
-                for split in summary.targets
-            },
-            curves=figures.learning_curves(run, summary),
-            secondary=_secondary(summary),
-            evaluations=_evaluations(run.cells),
-            costs=[_Cost.of(method, run.cells) for method in run.methods],
-            selected=_selected(run, summary),
-            seeds=sorted({cell.seed for cell in run.cells}),
-            versions=_provenance(run.cells),
-            source_selects=any(split.name == summary.source and split.role == "selection" for split in summary.splits),
-            p_text=p_text,
-            max_parts=figures.MAX_PARTS,
-            max_rows=MAX_ROWS,
-        )
+    """The page as text. Everything that came from a user is escaped, and nothing outside is needed."""
+    return render_page(
+        "report.html",
+        run=run,
+        summary=summary,
+        write=summary.format,
+        columns=summary.answer_first,
+        worst=tuple(_worst(summary)),
+        pictures=tuple(Shown.of(picture) for picture in run.task.pictures),
+        figures={
+            split: tuple(Markup(draw(summary, split)) for draw in _result_figures(summary)) for split in summary.targets
+        },
+        curves=figures.learning_curves(run, summary),
+        secondary=_secondary(summary),
+        evaluations=_evaluations(run.cells),
+        costs=[_Cost.of(method, run.cells) for method in run.methods],
+        selected=_selected(run, summary),
+        seeds=sorted({cell.seed for cell in run.cells}),
+        versions=_provenance(run.cells),
+        source_selects=any(split.name == summary.source and split.role == "selection" for split in summary.splits),
+        p_text=p_text,
+        max_parts=figures.MAX_PARTS,
+        max_rows=MAX_ROWS,
     )
-    page = page.encode("utf-8", "replace").decode()  # a file name may hold bytes that are no text
-    return _with_unique_ids(page)
-
-
-def _with_unique_ids(page: str) -> str:
-    """The page with ids counted by drawing: equal drawings come with equal ids."""
-    drawings = re.split("(?=<svg )", page)
-    hashed = re.compile(r"""((?: id="|url\(#|xlink:href="#))[0-9a-f]{8}-""")
-    return "".join(hashed.sub(rf"\g<1>d{k}-", drawing) for k, drawing in enumerate(drawings))
-
-
-@functools.cache
-def _templates() -> Environment:
-    templates = Environment(
-        loader=PackageLoader("holdfast.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["safe_html"] = Markup
-    templates.filters["thousands"] = lambda n: f"{n:,}"
-    return templates
 
 
 def _result_figures(summary: Summary) -> tuple[Any, ...]:
     return (figures.scores_figure, figures.contrasts_figure)[: len(summary.methods)]
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """An artifact as the template places it."""
-
-    name: str
-    caption: str
-    html: Markup
-
-    @staticmethod
-    def of(artifact: Artifact) -> _Shown:
-        return _Shown(artifact.name, artifact.caption, Markup(artifact.to_html()))
 
 
 @dataclass(frozen=True)
@@ -156,7 +106,7 @@ class _Evaluation:
     """What one evaluation left: artifacts of each method's first cell, as many as the page has room for."""
 
     name: str
-    shown: tuple[tuple[CellResult, tuple[_Shown, ...]], ...]
+    shown: tuple[tuple[CellResult, tuple[Shown, ...]], ...]
     left_out: int
 
 
@@ -167,7 +117,7 @@ def _evaluations(cells: Sequence[CellResult]) -> list[_Evaluation]:
     for name in names:
         shown, left_out = [], 0
         for method in dict.fromkeys(cell.method for cell in cells):
-            artifacts = tuple(_Shown.of(a) for a in first_cells[method].artifacts.get(name, ()))
+            artifacts = tuple(Shown.of(a) for a in first_cells[method].artifacts.get(name, ()))
             size = sum(len(artifact.html) for artifact in artifacts)
             if size > room:
                 left_out += len(artifacts)
@@ -224,7 +174,7 @@ def _provenance(cells: Sequence[CellResult]) -> list[tuple[str, str]]:
     """Versions and machine, each with all values that occur among the cells; times as first to last."""
     found: dict[str, set[str]] = {}
     for cell in cells:
-        for name, value in _flat(cell.provenance):
+        for name, value in flat(cell.provenance):
             found.setdefault(name, set()).add(value)
     return [(name, _values(name, sorted(values))) for name, values in found.items()]
 
@@ -233,11 +183,3 @@ def _values(name: str, values: Sequence[str]) -> str:
     if name == "finished" and len(values) > 1:
         return f"{values[0]} to {values[-1]}"
     return ", ".join(values)
-
-
-def _flat(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value)
-        else:
-            yield name, str(value)

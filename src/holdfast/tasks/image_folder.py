@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from holdfast.images import Header, ImageFile
 
+SMALL_BYTES = 1 << 25
+"""Images that take no more memory than this are read once: a small folder need not be decoded at every step."""
 _SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 
 
@@ -40,10 +43,10 @@ class ImageFolder(Task):
     names ``folder-1``, ``folder-2``, … of the folders that an image lies in: in ``path/cat/north/1.png`` the second is
     ``north``. What is held out, and which images are for what, is as for a table (``holdfast show table``).
 
-    Images are read from disk when a batch needs them; memory does not grow with their number. They become float32
-    in [0, 1], grey where all are grey and else RGB. Row ids are positions among all images in order of their paths.
-    The hash of the data covers each image's path, size and time of change, and the columns that have a role; not the
-    pixels.
+    Images are read from disk when a batch needs them, and memory does not grow with their number; only those of a
+    small folder, up to 32 MiB, are read once. They become float32 in [0, 1], grey where all are grey and else RGB.
+    Row ids are positions among all images in order of their paths. The hash of the data covers each image's path,
+    size and time of change, and the columns that have a role; not the pixels.
 
     Attributes:
         path: The folder.
@@ -99,7 +102,7 @@ class ImageFolder(Task):
         task = self._arrangement.task_data(
             rows,
             parts,
-            LazyInputs.of(reader),
+            LazyInputs.of(reader.in_memory() if 4 * len(places) * math.prod(shape) <= SMALL_BYTES else reader),
             model=usual_model(rows.kind, rows.label[parts.train], CNN()),
             notes=notes,
         )

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from holdfast.methods._heads import Head, fit_classes, fit_numbers
+from holdfast.heads.linear import Head, fit_classes, fit_numbers
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))

@@ -10,7 +10,7 @@ from holdfast.core.data import Dataset
 from holdfast.core.errors import UserError
 from holdfast.core.predictors import forward
 from holdfast.core.taps import tapped_input
-from holdfast.methods._heads import Array, Head
+from holdfast.heads.linear import Array, Head
 
 
 def inputs_of(layer: nn.Linear, network: nn.Module, data: Dataset) -> Array:
@@ -46,6 +46,19 @@ def line_after(layer: nn.Linear, network: nn.Module, row: Dataset) -> tuple[floa
     if slope == 0 or not torch.allclose(at_2, torch.full_like(at_2, shift + 2 * slope)):
         raise UserError("the network's last linear layer does not give its outputs: dfr cannot refit it")
     return shift, slope
+
+
+def targets_of(layer: nn.Linear, network: nn.Module, data: Dataset, numbers: bool) -> np.ndarray:
+    """(N,) what the head should put out: labels, with the fixed line after the head undone where they are numbers.
+
+    Raises:
+        UserError: The layer does not give the network's outputs.
+    """
+    shift, slope = line_after(layer, network, data.take(torch.arange(1)))
+    if not numbers and (shift, slope) != (0, 1):
+        raise UserError("the network's last linear layer does not give its outputs: dfr cannot refit it")
+    y = (data.labels.double() - shift) / slope if numbers else data.labels
+    return np.asarray(y.numpy())
 
 
 @torch.no_grad()
