@@ -40,6 +40,24 @@ def test_rows_are_decoded_as_asked() -> None:
     assert reader.read(rows[:0]).shape == (0, 3, 5, 7)
 
 
+def test_decoded_once_they_are_the_same_bits() -> None:
+    reader, _ = encoded_images(column(), "t.parquet")
+    once = reader.in_memory()
+    rows = torch.tensor([5, 1, 1])
+    assert once.pixels is not None
+    assert once.read(rows).equal(reader.read(rows))
+    assert once.take(rows).read(torch.tensor([2])).equal(reader.read(rows)[2:])
+    assert list(once.keys()) == list(reader.keys())
+    resized, _ = encoded_images(column(), "t.parquet", size=11)
+    assert resized.in_memory().read(rows).equal(resized.read(rows))
+
+
+def test_sixteen_bits_are_not_cut_to_eight() -> None:
+    deep = pd.Series([record(np.arange(35, dtype=np.uint16).reshape(5, 7) * 1000)], name="photo")
+    reader, _ = encoded_images(deep, "t.parquet")
+    assert reader.in_memory() is reader
+
+
 def test_keys_are_of_the_content() -> None:
     reader, _ = encoded_images(column(), "t.parquet")
     again, _ = encoded_images(column(7), "t.parquet")

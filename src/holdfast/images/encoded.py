@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SAMPLE = 100
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class EncodedReader:
         images: (N,) encoded bytes.
         places: (N,) how messages name them.
         row_shape: (C, H, W), as :func:`~holdfast.images.pixels.read_pixels` takes it.
-        pixels: (N, C, H, W) where they were decoded already; None to decode them each time.
+        pixels: (N, C, H, W) uint8 where they were decoded already; None to decode them each time.
     """
 
     images: tuple[bytes, ...]
@@ -50,7 +52,7 @@ class EncodedReader:
 
     def read(self, rows: Tensor) -> Tensor:
         if self.pixels is not None:
-            return self.pixels[rows]
+            return self.pixels[rows] / 255
         out = np.empty((len(rows), *self.row_shape), dtype=np.float32)
         for place, row in enumerate(rows.tolist()):
             try:
@@ -68,8 +70,14 @@ class EncodedReader:
         return EncodedReader(images, places, self.row_shape, None if self.pixels is None else self.pixels[rows])
 
     def in_memory(self) -> EncodedReader:
-        """The same images, each decoded once and now."""
-        return dataclasses.replace(self, pixels=self.read(torch.arange(len(self))))
+        """The same images, each decoded once and now; unchanged where 8 bits cannot hold them."""
+        pixels = torch.empty(len(self), *self.row_shape, dtype=torch.uint8)
+        for rows in torch.tensor_split(torch.arange(len(self)), math.ceil(len(self) / _CHUNK)):
+            exact = self.read(rows)
+            pixels[rows] = (exact * 255).round().to(torch.uint8)
+            if not (pixels[rows] / 255).equal(exact):
+                return self
+        return dataclasses.replace(self, pixels=pixels)
 
     def keys(self) -> Iterator[str]:
         return (hashlib.sha256(image).hexdigest() for image in self.images)

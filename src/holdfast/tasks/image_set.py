@@ -31,7 +31,6 @@ _SHARES: dict[str, tuple[Role, float]] = {
     "holdout": ("holdout", 3 / 60),
     "test-same": ("test", 3 / 60),
 }
-_CHUNK = 4096
 TEST = len(_SHARES)
 
 
@@ -119,10 +118,10 @@ def _grey_bytes(images: pd.Series, where: str) -> Tensor:
     from holdfast.images import encoded_images
 
     reader, _ = encoded_images(images, where)
-    grey = dataclasses.replace(reader, row_shape=(1, *reader.row_shape[1:]))
-    starts = range(0, len(images), _CHUNK)
-    chunks = (grey.read(torch.arange(start, min(start + _CHUNK, len(images)))) for start in starts)
-    return torch.cat([(chunk[:, 0] * 255).round().to(torch.uint8) for chunk in chunks])
+    grey = dataclasses.replace(reader, row_shape=(1, *reader.row_shape[1:])).in_memory()
+    if grey.pixels is None:
+        raise UserError(f"{where} has images of more than 8 bits per value: get the data set again")
+    return grey.pixels[:, 0]
 
 
 def splits_of(data: Dataset, parts: Tensor) -> tuple[Split, ...]:

@@ -31,7 +31,7 @@ class TableFile(Task):
     r"""A CSV or Parquet file, or a folder of them; rows come from environments and have a label.
 
     Where a feature column holds encoded images, as in data sets of the Hugging Face hub, they are the inputs:
-    (N, C, H, W) in [0, 1], as of a folder of images; more than 32 MiB of them are decoded when a batch needs them.
+    (N, C, H, W) in [0, 1], as of a folder of images; more than 64 MiB of them are decoded when a batch needs them.
     Otherwise inputs are the features as numbers.
 
     Without ``split`` and ``holdout_environment`` every environment is held out in turn (:meth:`folds`), over ten

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from holdfast.tables import Encoder
 
-SMALL_BYTES = 1 << 25
-"""Pictures that take no more memory than this are decoded once, others when a batch needs them."""
+SMALL_BYTES = 1 << 26
+"""Pictures that take no more memory than this, in 8 bits, are decoded once, others when a batch needs them."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _pictures(frame: pd.DataFrame, column: str, features: Sequence[str], where: 
     unused = [repr(name) for name in features if name != column]
     notes = [f"inputs are the pictures of {column!r}, {reader.row_shape[2]} × {reader.row_shape[1]} pixels", *sizes]
     notes += [f"not used, as the input is a picture: {', '.join(unused)}"] if unused else []
-    if 4 * len(reader) * math.prod(reader.row_shape) <= SMALL_BYTES:
+    if len(reader) * math.prod(reader.row_shape) <= SMALL_BYTES:
         reader = reader.in_memory()
     return RowInputs(LazyInputs.of(reader), CNN(), None, tuple(notes))
 
