@@ -207,5 +207,5 @@ def test_executors_by_name() -> None:
     assert executor_of("processes:workers=3", 1) == Processes(3)
     many = executor_of("processes", 1000)
     assert many == Processes(1)
-    with pytest.raises(UserError, match="did you mean 'processes'"):
+    with pytest.raises(UserError, match="unknown --executor 'proceses': did you mean 'processes'"):
         executor_of("proceses", 1)

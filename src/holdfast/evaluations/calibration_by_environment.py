@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from holdfast.core.artifacts import Curve, Table
-from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
+from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor, Result
 from holdfast.core.registry import register
 from holdfast.core.task import TaskData
 from holdfast.evaluations.scored import Level, ScoredRows, by_value, headline, measured_splits, score
@@ -21,6 +21,10 @@ MOST_ENVIRONMENTS = 6
 POINTS = 5
 ROWS_PER_POINT = 20
 LEAST_INFORMATIVE = 10
+
+
+MUCH = 0.05
+"""Confidence beyond what is right that is worth a sentence."""
 
 
 @register
@@ -52,7 +56,7 @@ class CalibrationByEnvironment(Evaluation):
             measurements += [m for of_one in found.values() for m in of_one]
             if found:
                 artifacts += [self._table(split.name, task, parts, found), _curve(split.name, task, parts)]
-        return Result(tuple(measurements), tuple(artifacts))
+        return Result(tuple(measurements), tuple(artifacts), tuple(_findings(measurements)))
 
     def _measure(self, rows: ScoredRows, task: TaskData, environments: int) -> list[Measurement]:
         metric = headline(task.kind)
@@ -97,6 +101,17 @@ class CalibrationByEnvironment(Evaluation):
         )
         columns = ("environment", "n", *head, *(metric.name for metric in beside))
         return Table(f"calibration by environment on {split}", columns, tuple(lines), caption)
+
+
+def _findings(measurements: Sequence[Measurement]) -> list[Finding]:
+    """The environment in which the model is most too sure of itself, where that is surely much."""
+    gaps = [m for m in measurements if m.metric == "confidence-gap" and m.low is not None and m.low > MUCH]
+    if not gaps:
+        return []
+    worst = max(gaps, key=lambda m: m.value)
+    low, high = (100 * bound for bound in (worst.low or 0.0, worst.high or 1.0))
+    much = f"{100 * worst.value:.0f} points [{low:.0f}, {high:.0f}]"
+    return [Finding("", f"It is too sure of itself in {worst.environment!r}, by {much} of confidence.")]
 
 
 def _with(bare: Measurement, effects: Effects, level: float) -> Measurement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from holdfast.core.artifacts import Table
 from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError
-from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
+from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.taps import last_linear
@@ -97,7 +97,7 @@ class CheapRepairs(Evaluation):
             made = self._repairs(_Material.of(scored, data, what, column, predictor, task, rng), metric, rng)
             measurements += [m for repair in made for m in repair.measurements(bare, what)]
             tables.append(_table(made, what, name, metric, self.level))
-        return Result(tuple(measurements), tuple(tables))
+        return Result(tuple(measurements), tuple(tables), _findings(measurements, metric))
 
     def _repairs(self, material: _Material, metric: Metric, rng: np.random.Generator) -> list[_Repaired]:
         repairs = _applicable(material)
@@ -119,6 +119,29 @@ class CheapRepairs(Evaluation):
     ) -> Comparison:
         first, second = (after, before) if statistic.higher_is_better else (before, after)
         return compare(first[None], second[None], statistic, rng=rng, level=level, replicates=self.replicates)
+
+
+def _findings(measurements: Sequence[Measurement], metric: Metric) -> tuple[Finding, ...]:
+    """The repair that surely does most for the worst environment or group, with its price; or that none is shown to."""
+    average = {m.metric.removeprefix("average-gain of "): m for m in measurements}
+    worst = [m for m in measurements if m.metric.startswith(("worst-environment-gain of", "worst-group-gain of"))]
+    sure = [m for m in worst if m.low is not None and m.low > 0]
+    if not worst:
+        return ()
+    if not sure:
+        return (Finding("", "No cheap repair is shown to help the worst environment or group."),)
+    best = max(sure, key=lambda m: m.value)
+    what, _, repair = best.metric.partition("-gain of ")
+    name = what.replace("-", " ")
+    gain, change = (_gained(m, metric) for m in (best, average[repair]))
+    return (Finding("", f"A cheap repair would help: {repair} gains {gain} in the {name}, {change} on average."),)
+
+
+def _gained(m: Measurement, metric: Metric) -> str:
+    """A gain with its interval, of accuracy in points."""
+    scale, unit = (100, "points") if metric.unit == "fraction" else (1, metric.name)
+    low, high = (scale * (bound if bound is not None else m.value) for bound in (m.low, m.high))
+    return f"{scale * m.value:.3g} {unit} [{low:.3g}, {high:.3g}]".replace("-", "−")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from holdfast.core import evaluation
 from holdfast.core.artifacts import Artifact, Table
 from holdfast.core.data import Dataset
 from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
@@ -162,7 +163,18 @@ class _Tests:
         measurements = [self._measurement(test, adjusted[id(test)], split, made) for test in self.environments]
         for what in dict.fromkeys(test.what for test in self.environments):
             measurements.append(self._overall(what, adjusted, split))
-        return Result(tuple(measurements), tuple(self._artifacts(adjusted, split, made)))
+        return Result(tuple(measurements), tuple(self._artifacts(adjusted, split, made)), self._findings(adjusted))
+
+    def _findings(self, adjusted: dict[int, float]) -> tuple[evaluation.Finding, ...]:
+        """One sentence: what surely differs, and where."""
+        alpha = 1 - self.level
+        where: dict[str, list[str]] = {}
+        for test in self.environments:
+            if not test.finding.note and adjusted[id(test)] < alpha:
+                where.setdefault(READINGS[test.what], []).append(test.environment)
+        said = [f"{reading} ({_listed(names)})" for reading, names in where.items()]
+        sentence = "no difference in labels, inputs, or how they go together is shown" if not said else "; ".join(said)
+        return (evaluation.Finding("", f"Between environments: {sentence}."),)
 
     def _measurement(self, test: _Test, p: float, split: str, made: int) -> Measurement:
         found = test.finding
@@ -312,6 +324,10 @@ def _scaled(views: Array, weight: Array) -> Array:
 def _shown(found: Finding) -> tuple[Any, ...]:
     low, high = ("" if bound is None else bound for bound in (found.low, found.high))
     return found.about, found.value, low, high
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _reading(test: _Test, adjusted: dict[int, float], alpha: float) -> str:

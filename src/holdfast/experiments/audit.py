@@ -29,6 +29,9 @@ QUESTIONS: Mapping[str, str] = {
     "matched-pairs": "How does it treat rows that differ in one attribute only?",
     "subgroups": "Where does it fail?",
     "clusters": "Which kinds of rows does it fail on?",
+    "environment-shift": "What changes between environments?",
+    "calibration-by-environment": "Can its probabilities be trusted?",
+    "cheap-repairs": "What would a cheap repair buy?",
     "performance": "How good is it?",
 }
 """The evaluations of an audit, in the order of the page, with the question that each answers."""

@@ -140,7 +140,7 @@ def executor_of(text: str, threads: int) -> Executor:
     reference = parse_reference(text)
     options = dict(reference.options)
     if reference.name not in ("inline", "processes"):
-        raise unknown_name("executor", reference.name, ["inline", "processes"])
+        raise unknown_name("--executor", reference.name, ["inline", "processes"])
     if set(options) - ({"workers"} if reference.name == "processes" else set()):
         raise UserError(f"--executor {text}: only processes has an option, workers, as in processes:workers=4")
     if reference.name == "inline":
