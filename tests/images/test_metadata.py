@@ -56,6 +56,7 @@ def test_missing_and_undescribed_images_are_named(tmp_path: Path) -> None:
         (["cat/../../x.png", "cat/1.png"], "leads out of the folder"),
         (["..\\x.png", "cat/1.png"], "leads out of the folder"),
         (["/etc/x.png", "cat/1.png"], "leads out of the folder"),
+        (["1.png", "2.png"], "names '1.png' and no image that is there: write paths such as 'cat/1.png'"),
         (["cat/1.png", None], "file_name is missing in 1 row"),
     ],
 )

@@ -37,7 +37,7 @@ def described(names: Sequence[str], metadata: Path | None) -> tuple[pd.DataFrame
         The table; the paths in the metadata that are no image; remarks for the report.
 
     Raises:
-        UserError: The metadata have no such column, name a file twice, or lead out of the folder.
+        UserError: The metadata have no such column, name a file twice or no image, or lead out of the folder.
 
     >>> described(["cat/1.png", "dog/2.png"], None)[0]
       folder-1
@@ -50,6 +50,8 @@ def described(names: Sequence[str], metadata: Path | None) -> tuple[pd.DataFrame
     frame, notes = read_with_notes(metadata)
     paths = _paths(frame, metadata)
     place = pd.Series(range(len(names)), index=list(names), dtype="int64").reindex(paths)
+    if not place.notna().any():
+        raise UserError(f"{metadata} names {paths[0]!r} and no image that is there: write paths such as {names[0]!r}")
     missing = [path for path, found in zip(paths, place.notna(), strict=True) if not found]
     frame = frame[place.notna().to_numpy()].set_index(place.dropna().astype("int64").to_numpy()).sort_index()
     without = sorted(set(names) - set(paths))
