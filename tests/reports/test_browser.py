@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reports.synthetic import make_run
+from tests.reports.test_audit_page import EVIL, audit_of
 
 from holdfast.experiments.summary import summarise
 from holdfast.reports.audit_page import write_audit
 from holdfast.reports.page import write_report
-from tests.reports.synthetic import make_run
-from tests.reports.test_audit_page import EVIL, audit_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: holdfast[browser]")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
