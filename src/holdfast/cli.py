@@ -53,6 +53,7 @@ VERBS = {
     "report": "write the report of a finished run again",
     "reproduce": "run the experiment of a published claim and say whether it holds",
     "doctor": "check that everything the program needs is there and works",
+    "completion": "print a script with which a shell completes verbs, options and names",
 }
 
 
@@ -274,6 +275,10 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=_named, default="runs", metavar="FOLDER", help="where runs go; default runs")
 
 
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=["bash", "zsh", "fish"], help="which shell; source what is printed")
+
+
 _ARGUMENTS = {
     "run": _run_arguments,
     "audit": _audit_arguments,
@@ -283,6 +288,7 @@ _ARGUMENTS = {
     "report": _report_arguments,
     "reproduce": _reproduce_arguments,
     "doctor": _doctor_arguments,
+    "completion": _completion_arguments,
 }
 
 
