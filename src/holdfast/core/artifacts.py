@@ -63,6 +63,9 @@ class Table:
     rows: tuple[tuple[Any, ...], ...]
     caption: str = ""
 
+    def _repr_html_(self) -> str:
+        return in_notebook(self)
+
     def to_html(self) -> str:
         """An HTML table that scrolls inside its place; every text is escaped."""
         head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in self.columns)
@@ -80,6 +83,9 @@ class Curve:
     y_label: str
     log_x: bool = False
     caption: str = ""
+
+    def _repr_html_(self) -> str:
+        return in_notebook(self)
 
     def to_html(self) -> str:
         """An inline SVG and the legend of its lines."""
@@ -107,6 +113,9 @@ class Matrix:
     x_label: str = ""
     y_label: str = ""
     caption: str = ""
+
+    def _repr_html_(self) -> str:
+        return in_notebook(self)
 
     def to_html(self) -> str:
         """A grid whose cells are the fuller of color the larger the number, of another color below zero.
@@ -169,6 +178,9 @@ class ImageGrid:
     columns: int = 10
     caption: str = ""
 
+    def _repr_html_(self) -> str:
+        return in_notebook(self)
+
     def to_html(self) -> str:
         """Inline PNG pictures, drawn without smoothing; captions are written out where there is room for them."""
         wide = self.columns <= 5
@@ -196,6 +208,12 @@ def from_json(data: Mapping[str, Any]) -> Artifact:
     """The artifact that :func:`to_json` wrote."""
     fields = {key: _tuples(value) for key, value in data.items() if key != "kind"}
     return _KINDS[data["kind"]](**fields)
+
+
+def in_notebook(artifact: Artifact) -> str:
+    """An artifact with its name and caption, as notebooks show it."""
+    name, caption = html.escape(artifact.name), html.escape(artifact.caption)
+    return f"<figure><figcaption><b>{name}.</b> {caption}</figcaption>{artifact.to_html()}</figure>"
 
 
 def svg(draw: Callable[[Axes], None], *, title: str = "", width: float = 4.4, height: float = 2.7) -> str:

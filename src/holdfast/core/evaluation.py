@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
-from holdfast.core.artifacts import Artifact
+from holdfast.core.artifacts import Artifact, Table, in_notebook
 from holdfast.core.data import Dataset
 from holdfast.core.registry import Plugin
 from holdfast.core.task import TaskData
@@ -91,6 +93,9 @@ class Measurement:
     selection: str = ""
     note: str = ""
 
+    def _repr_html_(self) -> str:
+        return table_of((self,)).to_html()
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -114,6 +119,28 @@ class Result:
     measurements: tuple[Measurement, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<li>{html.escape(finding.sentence)}</li>" for finding in self.findings)
+        shown = self.artifacts or ((table_of(self.measurements),) if self.measurements else ())
+        return (f"<ul>{said}</ul>" if said else "") + "".join(map(in_notebook, shown))
+
+
+def table_of(measurements: Sequence[Measurement]) -> Table:
+    """Measurements as a table."""
+    columns = ("metric", "split", "of", "rows", "value", "low", "high")
+    lines = [
+        (
+            m.metric,
+            m.split,
+            m.environment or m.group or "all",
+            m.n,
+            m.value,
+            *("" if bound is None else bound for bound in (m.low, m.high)),
+        )
+        for m in measurements
+    ]
+    return Table("numbers", columns, tuple(lines))
 
 
 class Evaluation(Plugin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,14 @@ class Audit:
         if not found:
             raise unknown_name("metric of this audit", metric, {m.metric for m in whole})
         return min(found, key=lambda m: m.value if m.higher_is_better else -m.value)
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in answer(self))
+        parts = [
+            f"<details><summary>{html.escape(QUESTIONS.get(name, name))}</summary>{result._repr_html_()}</details>"
+            for name, result in self.results.items()
+        ]
+        return f"<ul>{said}</ul>{''.join(parts)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, without the artifacts."""

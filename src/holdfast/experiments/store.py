@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from holdfast.core.artifacts import from_json, to_json
+from holdfast.core.artifacts import Table, from_json, to_json
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Finding, Measurement, Result
 from holdfast.core.files import Unreadable, atomic_path, read_json, read_tree, write_json, write_text, write_tree
@@ -54,6 +54,20 @@ class Cell:
         with self._undamaged(f"{name}.json") as path:
             content = read_json(path)
             return {**{key: content[key] for key in _KEYS[name]}, **content}
+
+    def _repr_html_(self) -> str:
+        about, ledger = self.read("provenance"), self.read("ledger")
+        seconds = sum(ledger["seconds"].values())
+        lines = (
+            ("cell", self.key),
+            ("method", about["method"]),
+            ("task", " ".join(filter(None, (about["task"], about["fold"])))),
+            ("seed", self.read("spec")["seed"]),
+            ("steps", ledger["steps"]),
+            ("seconds", round(seconds, 1)),
+            ("folder", str(self.folder)),
+        )
+        return Table("cell", ("of the cell", ""), lines).to_html()
 
     @property
     def records(self) -> tuple[Record, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from holdfast.core.artifacts import Table
 from holdfast.core.evaluation import Measurement
 from holdfast.core.task import Role
 from holdfast.experiments import findings
@@ -148,6 +150,20 @@ class Summary:
     secondary: tuple[Secondary, ...]
     findings: tuple[str, ...] = field(default=())
     remarks: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.findings)
+        lines = [
+            (
+                s.method,
+                s.split,
+                self.format.value(s.estimate.value),
+                self.format.interval(s.estimate.low, s.estimate.high),
+            )
+            for s in self.scores
+        ]
+        columns = ("method", "split", self.format.title, f"{100 * self.level:g} % interval")
+        return f"<ul>{said}</ul>{Table('scores', columns, tuple(lines)).to_html()}"
 
     @property
     def baseline(self) -> str:

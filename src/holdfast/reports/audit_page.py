@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.core.artifacts import Artifact, Table
-from holdfast.core.evaluation import Finding, Measurement, Result
+from holdfast.core.evaluation import Finding, Result, table_of
 from holdfast.core.files import write_text
 from holdfast.experiments.audit import QUESTIONS, Audit, answer
 from holdfast.reports.pages import ARTIFACT_BYTES, Shown, flat, render_page
@@ -60,20 +60,7 @@ def _artifacts(result: Result) -> tuple[Artifact, ...]:
     """What an evaluation drew; its numbers as a table where it drew nothing."""
     if result.artifacts or not result.measurements:
         return result.artifacts
-    return (_numbers(result.measurements),)
-
-
-def _numbers(measurements: tuple[Measurement, ...]) -> Table:
-    columns = ("metric", "split", "of", "rows", "value", "low", "high")
-    lines = [
-        (m.metric, m.split, m.environment or m.group or "all", m.n, m.value, *map(_bound, (m.low, m.high)))
-        for m in measurements
-    ]
-    return Table("numbers", columns, tuple(lines))
-
-
-def _bound(value: float | None) -> float | str:
-    return "" if value is None else value
+    return (table_of(result.measurements),)
 
 
 def _has_content(artifact: Artifact) -> bool:
