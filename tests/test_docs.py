@@ -20,6 +20,8 @@ COMMANDS_RUN = {
     "docs/quickstart.md",
     "docs/models.md",
     "docs/tutorials/auditing-a-model.md",
+    "docs/tutorials/own-table.md",
+    "docs/tutorials/reading-a-report.md",
 }
 
 

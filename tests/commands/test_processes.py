@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,35 +129,46 @@ def test_a_worker_that_is_killed_is_replaced_once(tmp_path: Path, monkeypatch: p
     assert "Traceback" not in done.stderr
 
 
+@contextlib.contextmanager
+def endless_run() -> Iterator[subprocess.Popen[str]]:
+    """A run of two workers that would take hours, once both are at work; whatever happens, nothing of it is left."""
+    words = ["run", "linreg-patchwork", "--method", "erm", "--seeds", "2", "--steps", "1000000", *WORKERS]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "holdfast", *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
+    )
+    try:
+        deadline = time.monotonic() + 100
+        while len(list(Path("runs/cells").glob(".partial-*"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
 def test_ctrl_c_stops_at_once_and_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["run", "linreg-patchwork", "--method", "erm", "--seeds", "2", "--steps", "1000000", *WORKERS]
-    command = [sys.executable, "-m", "holdfast", *words]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    deadline = time.monotonic() + 60
-    while len(list(Path("runs/cells").glob(".partial-*"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (130, "")
-    assert err == "holdfast: stopped; the same command goes on from here\n"
-    assert_group_ends(process.pid)
+    with endless_run() as process:
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (130, "")
+        assert err == "holdfast: stopped; the same command goes on from here\n"
+        assert_group_ends(process.pid)
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["run", "linreg-patchwork", "--method", "erm", "--seeds", "2", "--steps", "1000000", *WORKERS]
-    process = subprocess.Popen([sys.executable, "-m", "holdfast", *words], start_new_session=True)
-    deadline = time.monotonic() + 60
-    while len(list(Path("runs/cells").glob(".partial-*"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.kill()
-    process.wait()
-    assert_group_ends(process.pid)
+    with endless_run() as process:
+        process.kill()
+        process.wait()
+        assert_group_ends(process.pid)
 
 
 def test_a_script_without_the_guard_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
