@@ -110,7 +110,9 @@ def test_pixels_that_are_bad_inside_end_the_run_in_one_line(call: Call, pets: Pa
 def test_what_each_kind_of_data_takes(call: Call, pets: Path, patients: pd.DataFrame) -> None:
     patients.to_csv("t.csv", index=False)
     table = ("run", "t.csv", "--label", "died", "--environment", "ward")
-    assert_refused(call(*table, "--size", 8, "--skip-unreadable"), "--size, --skip-unreadable: only a folder of images")
+    assert_refused(
+        call(*table, "--metadata", "m.csv", "--skip-unreadable"), "--metadata, --skip-unreadable: only a folder"
+    )
     assert_refused(call("run", "pets", *USUAL, "--drop", "sex"), "--drop: only a table file")
     assert_refused(call("run", "colored-digits", "--size", 8), "--size: only a table file or a folder of images")
     assert_refused(call("run", "pets", "--method", "erm"), "needs --environment COLUMN", "site, sex, folder-1")

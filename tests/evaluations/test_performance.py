@@ -72,7 +72,9 @@ def test_classification_agrees_with_scikit_learn(bench: Any, pick: Any, seed: in
         for name, value in classification_oracle(rows, mask).items():
             measured = pick(result, metric=name, **where)
             assert measured.value == pytest.approx(value, abs=1e-9), (name, where)
-            assert (measured.n, measured.split, measured.note) == (mask.sum(), "test", "")
+            assert (measured.n, measured.split) == (mask.sum(), "test")
+            # Of few rows, too many resamples may hold one class only: then there is a value without an interval.
+            assert measured.note in ("", "interval: none (bootstrap: undefined on too many resamples)")
     assert len(result.measurements) == 7 * len(parts(rows))
 
 

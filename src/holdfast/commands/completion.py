@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from holdfast.cli import build_parser
 from holdfast.commands.output import print_text
 from holdfast.core.registry import plugins
 
@@ -102,6 +101,8 @@ def _known(family: str) -> str:
 
 def _verbs() -> dict[str, list[str]]:
     """Verbs with their long options."""
+    from holdfast.cli import build_parser
+
     parser = build_parser()
     (actions,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     return {
