@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from holdfast.core.registry import PACKAGES, plugins
+from holdfast.experiments import costs
 from holdfast.training import Trainer
 
 Call = Callable[..., Any]
@@ -96,23 +97,32 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(run: Call, tree: Tree) -> 
     assert {path.name for path in Path("runs/cells").iterdir()} == {cells[0]["cell"]}
 
 
-def test_a_dry_run_estimates_the_cost_of_what_is_left(run: Call, tmp_path: Path) -> None:
+def test_a_dry_run_estimates_the_cost_of_what_is_left(run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(fold: Any, spec: Any, root: Path, evaluations: Any) -> tuple[float, float]:
+        return 0.5 + 0.01 * spec.budget.amount, 1e6
+
+    monkeypatch.setattr(costs, "_short", short)  # seconds that no machine disturbs
     task = "colored-digits"
-    few, many = (
-        run("--dry-run", "--json", task=task, method="erm,logistic,erm+dfr:groups=label", steps=steps).json["cost"]
-        for steps in (30, 3000)
-    )
-    of = [{cost["method"]: cost for cost in found["methods"]} for found in (few, many)]
-    assert list(of[0]) == ["erm", "logistic", "erm+dfr:groups=label"]
-    assert of[1]["erm"]["seconds_a_cell"] > 5 * of[0]["erm"]["seconds_a_cell"]
-    assert few["seconds"] == pytest.approx(sum(c["seconds_a_cell"] * c["cells"] for c in few["methods"]))
+    cost = run("--dry-run", "--json", task=task, method="erm,erm+dfr:groups=label", steps=1000, seeds=3).json["cost"]
+    assert [(c["method"], c["cells"]) for c in cost["methods"]] == [("erm", 3), ("erm+dfr:groups=label", 3)]
+    assert cost["methods"][0]["seconds_a_cell"] == pytest.approx(10.5)
+    assert (cost["seconds"], cost["bytes"]) == (pytest.approx(63), 6e6)
     run(task=task, steps=30)
-    left = run("--dry-run", "--json", *("--executor", "processes:workers=2"), task=task, steps=30, seeds=3).json["cost"]
-    assert [(cost["method"], cost["cells"]) for cost in left["methods"]] == [("erm", 2)]
-    assert left["workers"] == 2
-    assert left["seconds"] == pytest.approx(left["methods"][0]["seconds_a_cell"])
-    done = run("--dry-run", task=task, steps=30)
-    assert done.out.endswith("1 cell, 0 to do\n")
+    left = run("--dry-run", "--json", "--executor", "processes:workers=2", task=task, steps=30, seeds=3).json["cost"]
+    assert [(c["method"], c["cells"]) for c in left["methods"]] == [("erm", 2)]
+    assert (left["workers"], left["seconds"]) == (2, pytest.approx(0.8))
+    assert "about 0.8 s in one process" in run("--dry-run", task=task, steps=30, seeds=2).out
+    assert run("--dry-run", task=task, steps=30).out.endswith("1 cell, 0 to do\n")
+
+
+def test_a_dry_run_measures_short_trainings_and_leaves_nothing(run: Call, tree: Tree) -> None:
+    methods = "erm,logistic,erm+dfr:groups=label,erm:optimizer=SGD:optimizer.lr=1e30"
+    cost = run("--dry-run", "--json", task="colored-digits", method=methods, steps=30).json["cost"]
+    assert tree() == {}
+    seconds = [c["seconds_a_cell"] for c in cost["methods"]]
+    assert all(value > 0 for value in seconds[:3])
+    assert seconds[3] is None
+    assert cost["seconds"] == pytest.approx(sum(seconds[:3]))
 
 
 def test_progress_is_shown_on_stderr_where_that_is_a_terminal(run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
