@@ -13,9 +13,9 @@ import torch
 from holdfast.core.data import Column, Dataset
 from holdfast.core.evaluation import Prediction, Result
 from holdfast.core.task import Kind, RawTable, Split, TaskData
-from holdfast.evaluations.contributions import _mean
 from holdfast.evaluations.reliance import Reliance
 from holdfast.models.mlp import MLP
+from holdfast.statistics.means import mean_over_units
 
 SURE = 1 - 1e-9
 
@@ -162,8 +162,8 @@ def test_two_shortcuts_are_both_named() -> None:
 def test_rows_of_one_unit_count_once() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=50)
-    one = _mean(values, np.ones(50), np.arange(50), 0.95)
-    repeated = _mean(np.repeat(values, 4), np.full(200, 0.25), np.repeat(np.arange(50), 4), 0.95)
+    one = mean_over_units(values, np.ones(50), np.arange(50))
+    repeated = mean_over_units(np.repeat(values, 4), np.full(200, 0.25), np.repeat(np.arange(50), 4))
     assert repeated == pytest.approx(one)
     assert one[1] == pytest.approx(values.std(ddof=1) / np.sqrt(50))
 

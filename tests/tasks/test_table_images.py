@@ -16,6 +16,7 @@ from PIL import Image
 from holdfast.core.errors import UserError
 from holdfast.core.lazy import LazyInputs
 from holdfast.core.task import TaskData
+from holdfast.images import StoredReader
 from holdfast.models.cnn import CNN
 from holdfast.models.rescaled import Rescaled
 from holdfast.tasks import table_inputs
@@ -210,4 +211,6 @@ def test_a_split_holds_the_images_of_no_other(make: Make) -> None:
     task = make(holdout_environment="stable").load()
     x = task.split("train").data.x
     assert isinstance(x, LazyInputs)
-    assert len(x.reader.images) == len(task.split("train").data)  # type: ignore[attr-defined]
+    held = x.reader
+    assert isinstance(held, StoredReader)
+    assert len(held.reader.images) == len(held.pixels) == len(task.split("train").data)  # type: ignore[attr-defined]

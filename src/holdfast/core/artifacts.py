@@ -216,6 +216,15 @@ def in_notebook(artifact: Artifact) -> str:
     return f"<figure><figcaption><b>{name}.</b> {caption}</figcaption>{artifact.to_html()}</figure>"
 
 
+def nested(values: Any) -> Any:
+    """Nested lists of numbers as nested tuples, rounded: four digits are enough for a picture.
+
+    >>> nested([[0.123456, 1.0]])
+    ((0.1235, 1.0),)
+    """
+    return tuple(map(nested, values)) if isinstance(values, list) else round(values, 4)
+
+
 def svg(draw: Callable[[Axes], None], *, title: str = "", width: float = 4.4, height: float = 2.7) -> str:
     """Draw on fresh axes and return an inline SVG element: equal drawings give equal text.
 

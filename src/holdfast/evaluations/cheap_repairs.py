@@ -18,8 +18,8 @@ from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.taps import last_linear
 from holdfast.core.task import Split, TaskData
-from holdfast.evaluations.sampled import flat_inputs, sampled
-from holdfast.evaluations.scored import Level, ScoredRows, headline, measured_splits, score
+from holdfast.evaluations.sampled import flat_inputs, sampled_test
+from holdfast.evaluations.scored import Level, ScoredRows, headline, score
 from holdfast.heads.balanced import BalancedRefit, HeadRows, moments
 from holdfast.heads.last_layer import inputs_of
 from holdfast.heads.linear import fit_classes, fit_numbers
@@ -76,11 +76,10 @@ class CheapRepairs(Evaluation):
     replicates: Annotated[int, Range(low=100)] = 1000
 
     def evaluate(self, predictor: Predictor, task: TaskData, rng: np.random.Generator) -> Result:
-        splits = measured_splits(task, ("test",))
-        if not splits:
+        found = sampled_test(task, self.rows, rng)
+        if found is None:
             return Result()
-        name = splits[0].name if len(splits) == 1 else "test rows together"
-        data = sampled([split.data for split in splits], self.rows, rng)
+        name, data = found
         metric = headline(task.kind)
         unit = "row" if data.unit is None else "unit"
         bare = Measurement("average-gain", float("nan"), name, len(data), level=self.level, unit=unit)

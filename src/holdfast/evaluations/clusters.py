@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from holdfast.core.artifacts import Artifact, ImageGrid, Table
+from holdfast.core.artifacts import Artifact, ImageGrid, Table, nested
 from holdfast.core.data import Dataset
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor, Result
 from holdfast.core.options import Range
-from holdfast.core.predictors import forward
 from holdfast.core.registry import register
-from holdfast.core.taps import last_linear, tapped_input
+from holdfast.core.taps import last_linear
 from holdfast.core.task import Kind, TaskData
 from holdfast.evaluations.described import Described, Excess, described_rows
 from holdfast.evaluations.scored import Level
+from holdfast.heads.last_layer import inputs_of
 from holdfast.statistics import holm
 
 if TYPE_CHECKING:
@@ -139,24 +140,13 @@ class _Cluster:
 
 def _seen(predictor: Predictor, data: Dataset) -> Array | None:
     """(N, F) what goes into the last layer, or the inputs; None where neither is a vector of moderate length."""
-    features = None if predictor.module is None else _last_inputs(predictor.module, data)
-    if features is None:
-        x = data.batch().x
-        features = x.flatten(1) if isinstance(x, Tensor) and x[0].numel() <= LARGEST_VECTOR else None
-    return None if features is None else np.asarray(features.double().cpu().numpy())
-
-
-def _last_inputs(module: nn.Module, data: Dataset) -> Tensor | None:
-    import torch
-
-    try:
-        layer = last_linear(module)
-    except UserError:
+    if predictor.module is not None:
+        with contextlib.suppress(UserError):
+            return inputs_of(last_linear(predictor.module), predictor.module, data)
+    x = data.batch().x
+    if not isinstance(x, Tensor) or x[0].numel() > LARGEST_VECTOR:
         return None
-    with tapped_input(layer) as inputs:
-        forward(module, data, layer.weight.device)
-    features = torch.cat(inputs) if inputs else torch.zeros(0)
-    return features if features.ndim == 2 and len(features) == len(data) else None
+    return np.asarray(x.flatten(1).double().cpu().numpy())
 
 
 def _marks(columns: pd.DataFrame, members: NDArray[Any], others: NDArray[Any]) -> str:
@@ -206,7 +196,7 @@ def _pictures(kept: Sequence[_Cluster], data: Dataset) -> list[Artifact]:
     return [
         ImageGrid(
             "rows of these clusters",
-            tuple(tuple(tuple(tuple(round(v, 3) for v in p) for p in line) for line in p.tolist()) for p in pictures),
+            tuple(nested(picture.tolist()) for picture in pictures),
             tuple(f"{cluster.label}: {cluster.marks}" for cluster, _ in shown),
             columns=SHOWN,
         )

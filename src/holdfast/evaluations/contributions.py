@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,16 +15,13 @@ from torch import Tensor
 
 from holdfast.core.data import Dataset
 from holdfast.core.evaluation import Predictor
-from holdfast.core.task import Kind, TaskData, concatenate
-from holdfast.evaluations.scored import measured_splits
+from holdfast.core.task import Kind
 from holdfast.perturbations import Swap
+from holdfast.statistics.means import mean_over_units
 from holdfast.statistics.resampling import unit_index
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FEWEST_ROWS = 20
-"""Environments of fewer rows are left out."""
 
 Array = NDArray[np.float64]
 
@@ -96,10 +94,16 @@ class Exchanges:
             rows: Any = self.start
             for other in before:
                 rows = other.apply(rows, self._donors(rng))
-            own, exchanged = self._said(rows), self._said(swap.apply(rows, self._donors(rng)))
+            own = self._said(rows) if before else self._own
+            exchanged = self._said(swap.apply(rows, self._donors(rng)))
             fall += (self._merits(own) - self._merits(exchanged)) / self.rounds
             moved += self._distance(own, exchanged) / self.rounds
         return tuple(self._by_environment(fall, moved))
+
+    @functools.cached_property
+    def _own(self) -> Array:
+        """What is said of the rows as they are."""
+        return self._said(self.start)
 
     def _said(self, rows: Dataset | pd.DataFrame) -> Array:
         """(N, C) probabilities or (N,) means."""
@@ -134,6 +138,8 @@ class Exchanges:
         return torch.from_numpy(donors)
 
     def _by_environment(self, fall: Array, moved: Array) -> Iterator[Contribution]:
+        from scipy.stats import t
+
         rows = self.rows
         codes = rows.environment.codes.numpy()
         weight = np.ones(len(rows)) if rows.weight is None else rows.weight.double().numpy()
@@ -141,32 +147,7 @@ class Exchanges:
         for code in rows.environment.present():
             here = (codes == code) & (weight > 0)
             if here.any():
-                value, error, reach = _mean(fall[here], weight[here], unit[here], self.level)
+                value, error, units = mean_over_units(fall[here], weight[here], unit[here])
+                reach = float(t.ppf((1 + self.level) / 2, max(units - 1, 1)))
                 use = float(np.average(moved[here], weights=weight[here]))
                 yield Contribution(rows.environment.names[code], int(here.sum()), value, error, reach, use)
-
-
-def sampled_rows(task: TaskData, most: int, rng: np.random.Generator) -> Dataset | None:
-    """At most so many test rows, evenly from all environments of at least 20; None where there is none of these."""
-    splits = measured_splits(task, ("test",))
-    codes = np.concatenate([split.data.environment.codes.numpy() for split in splits] or [np.zeros(0, dtype=int)])
-    enough = [code for code in np.unique(codes) if code >= 0 and (codes == code).sum() >= FEWEST_ROWS]
-    if not enough:
-        return None
-    share = max(most // len(enough), 1)
-    kept = np.sort(np.concatenate([rng.permutation(np.flatnonzero(codes == code))[:share] for code in enough]))
-    ends = np.cumsum([len(split.data) for split in splits])
-    parts = np.split(kept, np.searchsorted(kept, ends[:-1]))
-    taken = [(split.data, part - start) for split, part, start in zip(splits, parts, [0, *ends], strict=False)]
-    return concatenate([data.take(torch.from_numpy(part)) for data, part in taken if len(part)])
-
-
-def _mean(values: Array, weight: Array, unit: NDArray[np.intp], level: float) -> tuple[float, float, float]:
-    """Weighted mean of rows, its standard error over units, and the quantile of t that its interval takes."""
-    from scipy.stats import t
-
-    mean = float(np.average(values, weights=weight))
-    sums = np.bincount(np.unique(unit, return_inverse=True)[1], weights=weight * (values - mean) / weight.sum())
-    freedom = max(len(sums) - 1, 1)
-    error = math.sqrt(float(sums @ sums) * len(sums) / freedom)
-    return mean, error, float(t.ppf((1 + level) / 2, freedom))

@@ -12,9 +12,10 @@ from torch import Tensor
 from holdfast.core.data import Dataset
 from holdfast.core.evaluation import Predictor
 from holdfast.core.task import Split, TaskData
-from holdfast.evaluations.contributions import sampled_rows
+from holdfast.evaluations.sampled import even_rows
 from holdfast.evaluations.scored import headline, score
 from holdfast.representations import image_summaries
+from holdfast.statistics.means import mean_over_units
 from holdfast.statistics.resampling import unit_index
 
 if TYPE_CHECKING:
@@ -54,13 +55,10 @@ class Described:
 
     def _mean(self, where: Array) -> tuple[float, float, int]:
         """Weighted mean loss of some rows, its standard error over units, and how many these are."""
-        weight = self.weight[where] / self.weight[where].sum()
-        mean = float(weight @ self.loss[where])
-        place = np.unique(self.unit[where], return_inverse=True)[1]
-        sums = np.bincount(place, weights=weight * (self.loss[where] - mean))
-        # As if one row more were right and one wrong: that all of a few rows agree is no certainty.
-        spread = float(sums @ sums) + (0.25 / len(where) ** 2 if mean in (0.0, 1.0) else 0.0)
-        return mean, float(np.sqrt(spread * len(sums) / max(len(sums) - 1, 1))), len(sums)
+        mean, error, units = mean_over_units(self.loss[where], self.weight[where], self.unit[where])
+        if mean in (0.0, 1.0):  # as if one row more were right and one wrong: that all of a few agree is no certainty
+            error = 0.5 / len(where) * float(np.sqrt(units / max(units - 1, 1)))
+        return mean, error, units
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Excess:
 
 def described_rows(predictor: Predictor, task: TaskData, most: int, rng: np.random.Generator) -> Described | None:
     """At most so many test rows, evenly from the environments; None where there are too few, or no number is finite."""
-    data = sampled_rows(task, most, rng)
+    data = even_rows(task, most, rng)
     if data is None:
         return None
     rows = score(predictor, Split("test", "test", data))

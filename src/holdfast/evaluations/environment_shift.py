@@ -16,8 +16,8 @@ from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import TaskData
-from holdfast.evaluations.sampled import MOST_INPUTS, flat_inputs, sampled
-from holdfast.evaluations.scored import Level, measured_splits
+from holdfast.evaluations.sampled import MOST_INPUTS, flat_inputs, sampled_test
+from holdfast.evaluations.scored import Level
 from holdfast.statistics import holm
 from holdfast.statistics.association import slopes
 from holdfast.statistics.cross_fitting import conditional_means, unit_folds
@@ -87,11 +87,10 @@ class EnvironmentShift(Evaluation):
     environments: Annotated[int, Range(low=1)] = 8
 
     def evaluate(self, predictor: Predictor, task: TaskData, rng: np.random.Generator) -> Result:
-        splits = measured_splits(task, ("test",))
-        if not splits:
+        found = sampled_test(task, self.rows, rng)
+        if found is None:
             return Result()
-        name = splits[0].name if len(splits) == 1 else "test rows together"
-        data = sampled([split.data for split in splits], self.rows, rng)
+        name, data = found
         if len(data.environment.present()) < 2:
             none = Measurement("label-shift", float("nan"), name, len(data), higher_is_better=False)
             return Result((replace(none, note="one environment: there is no other to compare it with"),))

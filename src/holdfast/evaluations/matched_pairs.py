@@ -16,7 +16,7 @@ from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import TaskData
-from holdfast.evaluations.contributions import sampled_rows
+from holdfast.evaluations.sampled import even_rows
 from holdfast.evaluations.scored import Level
 from holdfast.statistics import simultaneous_level
 from holdfast.statistics.resampling import unit_index
@@ -55,7 +55,7 @@ class MatchedPairs(Evaluation):
     level: Level = 0.95
 
     def evaluate(self, predictor: Predictor, task: TaskData, rng: np.random.Generator) -> Result:
-        data = sampled_rows(task, self.max_rows, rng)
+        data = even_rows(task, self.max_rows, rng)
         if data is None or not data.attributes:
             return Result()
         said = _said(predictor, data)

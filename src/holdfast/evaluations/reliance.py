@@ -13,7 +13,8 @@ from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import Kind, TaskData
-from holdfast.evaluations.contributions import FEWEST_ROWS, Contribution, Exchanges, sampled_rows
+from holdfast.evaluations.contributions import Contribution, Exchanges
+from holdfast.evaluations.sampled import FEWEST_ROWS, even_rows
 from holdfast.evaluations.scored import Level
 from holdfast.perturbations import Swap, exchangeable
 from holdfast.statistics import simultaneous_level
@@ -68,7 +69,7 @@ class Reliance(Evaluation):
     level: Level = 0.95
 
     def evaluate(self, predictor: Predictor, task: TaskData, rng: np.random.Generator) -> Result:
-        rows = sampled_rows(task, self.max_rows, rng)
+        rows = even_rows(task, self.max_rows, rng)
         start, swaps = exchangeable(task, rows) if rows is not None else (None, ())
         if rows is None or start is None or not swaps:
             return Result()

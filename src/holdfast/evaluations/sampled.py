@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from holdfast.core.data import Dataset
-from holdfast.core.task import concatenate
+from holdfast.core.task import TaskData, concatenate
+from holdfast.evaluations.scored import measured_splits
 from holdfast.statistics.means import Array
+
+FEWEST_ROWS = 20
+"""Environments of fewer rows are left out of even samples."""
 
 MOST_INPUTS = 150
 COMPONENTS = 50
@@ -32,15 +36,41 @@ def sampled(parts: Sequence[Dataset], most: int, rng: np.random.Generator) -> Da
     shuffled = rng.permutation(known)
     taken_of_each = [shuffled[codes[shuffled] == e][: quotas[e]] for e in np.flatnonzero(sizes)]
     chosen = np.sort(np.concatenate([known[:0], *taken_of_each]))
-    starts = np.cumsum([0, *map(len, parts)])
-    taken = [
-        part.take(torch.from_numpy(chosen[(chosen >= start) & (chosen < start + len(part))] - start))
-        for part, start in zip(parts, starts, strict=False)
-    ]
+    taken = taken_from(parts, chosen)
     if len(chosen) == len(known):
-        return concatenate(taken)
+        return taken
     factor = torch.from_numpy(sizes[codes[chosen]] / quotas[codes[chosen]])
-    return replace(concatenate(taken), weight=weight[chosen] * factor)
+    return replace(taken, weight=weight[chosen] * factor)
+
+
+def even_rows(task: TaskData, most: int, rng: np.random.Generator) -> Dataset | None:
+    """At most so many test rows, evenly from all environments of at least 20; None where there is none of these."""
+    parts = [split.data for split in measured_splits(task, ("test",))]
+    codes = np.concatenate([part.environment.codes.numpy() for part in parts] or [np.zeros(0, dtype=int)])
+    enough = [code for code in np.unique(codes) if code >= 0 and (codes == code).sum() >= FEWEST_ROWS]
+    if not enough:
+        return None
+    share = max(most // len(enough), 1)
+    kept = [rng.permutation(np.flatnonzero(codes == code))[:share] for code in enough]
+    return taken_from(parts, np.sort(np.concatenate(kept)))
+
+
+def sampled_test(task: TaskData, most: int, rng: np.random.Generator) -> tuple[str, Dataset] | None:
+    """:func:`sampled` of the test rows, and what they are called; None where there is no test split."""
+    splits = measured_splits(task, ("test",))
+    if not splits:
+        return None
+    name = splits[0].name if len(splits) == 1 else "test rows together"
+    return name, sampled([split.data for split in splits], most, rng)
+
+
+def taken_from(parts: Sequence[Dataset], chosen: NDArray[np.intp]) -> Dataset:
+    """The rows at ascending positions (M,) of several data sets below each other."""
+    starts = np.cumsum([0, *map(len, parts)])
+    within = np.split(chosen, np.searchsorted(chosen, starts[1:-1]))
+    return concatenate(
+        [part.take(torch.from_numpy(rows - start)) for part, rows, start in zip(parts, within, starts, strict=False)]
+    )
 
 
 def quotas_of(sizes: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -38,7 +38,8 @@ Message = tuple[Literal["ready", "tell", "warn", "outcome", "raised"], Any]
 
 def usual_workers(threads: int) -> int:
     """As many workers of so many threads as this process may use processors."""
-    return max(1, len(os.sched_getaffinity(0)) // threads) if hasattr(os, "sched_getaffinity") else 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, processors // threads)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Processes:
             HoldfastError: A worker was lost twice on one cell.
         """
         if getattr(multiprocessing.current_process(), "_inheriting", False):
-            os._exit(0)  # the main script of a worker that is just starting: it lacks the guard that Pool.start names
+            os._exit(0)  # in the main script of a worker that is just starting: the parent says what is missing
         queue = _Queue.of([spec for _, spec in jobs])
         with _pool(min(self.workers, len(queue.waiting)), store, evaluations) as pool:
             found = pool.finish(queue, tell)
@@ -142,7 +143,6 @@ class _Pool:
     def finish(self, queue: _Queue, tell: Tell) -> dict[str, Outcome]:
         """Have everything in the queue done."""
         found: dict[str, Outcome] = {}
-        specs = {spec.key: spec for spec in queue.waiting}
         while queue.open:
             for worker in self.workers:
                 if worker.ready and worker.spec is None and (spec := queue.next()) is not None:
@@ -156,7 +156,7 @@ class _Pool:
                     self._replace(worker, queue)
                     continue
                 self._hear(worker, message, queue, tell, found)
-        return {key: found[key] for key in specs if key in found}
+        return found
 
     def _hear(self, worker: _Worker, message: Message, queue: _Queue, tell: Tell, found: dict[str, Outcome]) -> None:
         what, content = message

@@ -57,7 +57,7 @@ class Inputs:
                 f"the model reads {model.width} columns without names, and the table has {len(features)} features "
                 f"({', '.join(features[:8])}{', …' if len(features) > 8 else ''}): leave some out with --drop"
             )
-        return Inputs(task.raw, features, model.reads_frame and model.width is None)
+        return Inputs(task.raw, features, frame=False)
 
     def read(self, rows: Dataset | pd.DataFrame) -> Any:
         """A DataFrame, a float32 array (N, F), or a tensor (N, …)."""

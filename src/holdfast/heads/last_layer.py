@@ -21,6 +21,8 @@ def inputs_of(layer: nn.Linear, network: nn.Module, data: Dataset) -> Array:
     """
     with tapped_input(layer) as inputs:
         forward(network, data, layer.weight.device)
+    if sum(map(len, inputs)) != len(data):
+        raise UserError("the network's last linear layer is not called once for each row: dfr cannot refit it")
     features = torch.cat(inputs)
     if features.ndim != 2:
         raise UserError(f"the last layer takes inputs of shape {tuple(features.shape[1:])} per row: dfr refits vectors")

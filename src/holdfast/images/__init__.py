@@ -8,6 +8,7 @@ from holdfast.images.headers import Header, common_shape, header_of, headers
 from holdfast.images.metadata import described, find_metadata
 from holdfast.images.pixels import read_pixels
 from holdfast.images.reader import ImageReader
+from holdfast.images.stored import StoredReader
 
 __all__ = [
     "EncodedReader",
@@ -15,6 +16,7 @@ __all__ = [
     "Header",
     "ImageFile",
     "ImageReader",
+    "StoredReader",
     "common_shape",
     "described",
     "encoded_images",

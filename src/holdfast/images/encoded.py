@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import math
@@ -19,6 +18,7 @@ from holdfast.core.words import count
 from holdfast.images.files import SHOWN
 from holdfast.images.headers import common_shape, header_of
 from holdfast.images.pixels import decoded
+from holdfast.images.stored import StoredReader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +35,11 @@ class EncodedReader:
         images: (N,) encoded bytes.
         places: (N,) how messages name them.
         row_shape: (C, H, W), as :func:`~holdfast.images.pixels.read_pixels` takes it.
-        pixels: (N, C, H, W) uint8 where they were decoded already; None to decode them each time.
     """
 
     images: tuple[bytes, ...]
     places: tuple[str, ...]
     row_shape: tuple[int, int, int]
-    pixels: Tensor | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -51,8 +49,6 @@ class EncodedReader:
         return len(self.images)
 
     def read(self, rows: Tensor) -> Tensor:
-        if self.pixels is not None:
-            return self.pixels[rows] / 255
         out = np.empty((len(rows), *self.row_shape), dtype=np.float32)
         for place, row in enumerate(rows.tolist()):
             try:
@@ -67,9 +63,9 @@ class EncodedReader:
     def take(self, rows: Tensor) -> EncodedReader:
         chosen = rows.tolist()
         images, places = (tuple(values[row] for row in chosen) for values in (self.images, self.places))
-        return EncodedReader(images, places, self.row_shape, None if self.pixels is None else self.pixels[rows])
+        return EncodedReader(images, places, self.row_shape)
 
-    def in_memory(self) -> EncodedReader:
+    def in_memory(self) -> EncodedReader | StoredReader:
         """The same images, each decoded once and now; unchanged where 8 bits cannot hold them."""
         pixels = torch.empty(len(self), *self.row_shape, dtype=torch.uint8)
         for rows in torch.tensor_split(torch.arange(len(self)), math.ceil(len(self) / _CHUNK)):
@@ -77,7 +73,7 @@ class EncodedReader:
             pixels[rows] = (exact * 255).round().to(torch.uint8)
             if not (pixels[rows] / 255).equal(exact):
                 return self
-        return dataclasses.replace(self, pixels=pixels)
+        return StoredReader(self, pixels)
 
     def keys(self) -> Iterator[str]:
         return (hashlib.sha256(image).hexdigest() for image in self.images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from holdfast.images.files import ImageFile
 from holdfast.images.pixels import read_pixels
+from holdfast.images.stored import StoredReader
 
 _WORKERS = 4
 _LARGE = 1 << 15
@@ -28,13 +28,11 @@ class ImageReader:
         folder: Where they are.
         files: (N,) the images.
         row_shape: (C, H, W), as :func:`~holdfast.images.pixels.read_pixels` takes it.
-        pixels: (N, C, H, W) where they were read already; None to read them each time.
     """
 
     folder: str
     files: tuple[ImageFile, ...]
     row_shape: tuple[int, int, int]
-    pixels: Tensor | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -44,8 +42,6 @@ class ImageReader:
         return len(self.files)
 
     def read(self, rows: Tensor) -> Tensor:
-        if self.pixels is not None:
-            return self.pixels[rows]
         chosen = [self.files[row] for row in rows.tolist()]
         out = np.empty((len(chosen), *self.row_shape), dtype=np.float32)
 
@@ -62,11 +58,11 @@ class ImageReader:
 
     def take(self, rows: Tensor) -> ImageReader:
         files = tuple(self.files[row] for row in rows.tolist())
-        return ImageReader(self.folder, files, self.row_shape, None if self.pixels is None else self.pixels[rows])
+        return ImageReader(self.folder, files, self.row_shape)
 
-    def in_memory(self) -> ImageReader:
+    def in_memory(self) -> StoredReader:
         """The same images, each read once and now."""
-        return dataclasses.replace(self, pixels=self.read(torch.arange(len(self))))
+        return StoredReader(self, self.read(torch.arange(len(self))))
 
     def keys(self) -> Iterator[str]:
         return (f"{file.name}\0{file.size}\0{file.changed}" for file in self.files)

@@ -51,3 +51,21 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Array:
     """
     below = np.asarray(denominator, dtype=np.float64)
     return np.asarray(np.asarray(numerator) / np.where(below == 0, np.nan, below))
+
+
+def mean_over_units(rows: Array, weights: Array, units: NDArray[np.intp]) -> tuple[float, float, int]:
+    """Weighted mean of rows, its standard error over units, and how many units there are.
+
+    Args:
+        rows: (N,).
+        weights: (N,) of positive sum.
+        units: (N,) codes.
+
+    >>> mean, error, units = mean_over_units(np.array([1.0, 1.0, 3.0, 3.0]), np.ones(4), np.array([0, 0, 1, 1]))
+    >>> mean, round(error, 3), units
+    (2.0, 1.0, 2)
+    """
+    share = weights / weights.sum()
+    mean = float(share @ rows)
+    sums = np.bincount(np.unique(units, return_inverse=True)[1], weights=share * (rows - mean))
+    return mean, float(np.sqrt(sums @ sums * len(sums) / max(len(sums) - 1, 1))), len(sums)

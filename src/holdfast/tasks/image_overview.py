@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from holdfast.core.artifacts import ImageGrid
+from holdfast.core.artifacts import ImageGrid, nested
 from holdfast.core.data import Dataset
 from holdfast.core.task import TaskData
 
@@ -48,7 +48,7 @@ def _picture(image: Tensor) -> Any:
     scale = max(1.0, max(image.shape[1:]) / SIDE)
     height, width = (max(1, round(side / scale)) for side in image.shape[1:])
     small = F.adaptive_avg_pool2d(image, (height, width)).expand(3, -1, -1).permute(1, 2, 0)
-    return tuple(tuple(tuple(round(v, 4) for v in pixel) for pixel in line) for line in small.tolist())
+    return nested(small.tolist())
 
 
 def _said(task: TaskData, label: float) -> str:

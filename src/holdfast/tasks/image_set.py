@@ -115,11 +115,11 @@ def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch
 
 def _grey_bytes(images: pd.Series, where: str) -> Tensor:
     """(N, H, W) uint8."""
-    from holdfast.images import encoded_images
+    from holdfast.images import StoredReader, encoded_images
 
     reader, _ = encoded_images(images, where)
     grey = dataclasses.replace(reader, row_shape=(1, *reader.row_shape[1:])).in_memory()
-    if grey.pixels is None:
+    if not isinstance(grey, StoredReader):
         raise UserError(f"{where} has images of more than 8 bits per value: get the data set again")
     return grey.pixels[:, 0]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from holdfast.core.artifacts import Artifact, ImageGrid, Matrix
+from holdfast.core.artifacts import Artifact, ImageGrid, Matrix, nested
 from holdfast.core.data import Column, Dataset, Inputs
 from holdfast.core.task import Split
 
@@ -36,7 +35,7 @@ def examples(splits: Sequence[Split], of: str, names: Sequence[str], also: str =
             rows = ((data.environment.codes == environment) & (codes == code)).nonzero()[:1, 0]
             if len(rows):
                 named = [names[code], *([_name(data.column(also), rows)] if also else [])]
-                images.append(nested(_as_rgb(data.batch(rows).x)[0].permute(1, 2, 0)))
+                images.append(nested(_as_rgb(data.batch(rows).x)[0].permute(1, 2, 0).tolist()))
                 captions.append(f"{data.environment.names[environment]}: {', '.join(named)}")
     columns = min(len(names), MAX_VALUES)
     caption = f"A row is an environment, a column a {of}; the test comes last."
@@ -50,20 +49,13 @@ def cooccurrence(train: Dataset, column: str, classes: Sequence[str]) -> Artifac
     counts.index_put_((train.labels, attribute.codes), torch.tensor(1.0), accumulate=True)
     return Matrix(
         f"How often each label has each {column} in training",
-        values=nested(counts / counts.sum(dim=1, keepdim=True).clamp_min(1)),
+        values=nested((counts / counts.sum(dim=1, keepdim=True).clamp_min(1)).tolist()),
         rows=tuple(classes),
         columns=attribute.names,
         x_label=column,
         y_label="label",
         caption="Share of a label's training rows.",
     )
-
-
-def nested(values: Tensor) -> Any:
-    """Nested tuples of floats, rounded: four digits are enough for a picture."""
-    if values.ndim == 0:
-        return round(values.item(), 4)
-    return tuple(nested(value) for value in values)
 
 
 def _as_rgb(x: Inputs) -> Tensor:

@@ -77,9 +77,8 @@ def _pictures(frame: pd.DataFrame, column: str, features: Sequence[str], where: 
     unused = [repr(name) for name in features if name != column]
     notes = [f"inputs are the pictures of {column!r}, {reader.row_shape[2]} × {reader.row_shape[1]} pixels", *sizes]
     notes += [f"not used, as the input is a picture: {', '.join(unused)}"] if unused else []
-    if len(reader) * math.prod(reader.row_shape) <= SMALL_BYTES:
-        reader = reader.in_memory()
-    return RowInputs(LazyInputs.of(reader), CNN(), None, tuple(notes))
+    small = len(reader) * math.prod(reader.row_shape) <= SMALL_BYTES
+    return RowInputs(LazyInputs.of(reader.in_memory() if small else reader), CNN(), None, tuple(notes))
 
 
 def _numbers(frame: pd.DataFrame, features: Sequence[str], train: Tensor) -> RowInputs:
