@@ -8,23 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.evaluations.told import Says
 
 from holdfast.core.data import Column, Dataset
-from holdfast.core.evaluation import Prediction, Result
+from holdfast.core.evaluation import Result
 from holdfast.core.task import RawTable, Split, TaskData
 from holdfast.evaluations.reweighted import Reweighted
 from holdfast.models.mlp import MLP
-
-
-class Says:
-    module = None
-
-    def __init__(self, outputs: np.ndarray) -> None:
-        self.outputs = torch.tensor(outputs)
-
-    def predict(self, rows: Any) -> Prediction:
-        said = self.outputs[rows.index]
-        return Prediction(logits=said) if said.ndim == 2 else Prediction(mean=said)
 
 
 def evaluate(
