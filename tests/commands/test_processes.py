@@ -221,3 +221,39 @@ def test_executors_by_name() -> None:
     assert many == Processes(1)
     with pytest.raises(UserError, match="unknown --executor 'proceses': did you mean 'processes'"):
         executor_of("proceses", 1)
+
+
+# A worker that is busy and says nothing: its parent is not missed when it sends.
+SILENT = """
+import multiprocessing, time
+from holdfast.experiments import processes
+
+def work(pipe):
+    processes._answer = lambda *_: (print("at work", flush=True), time.sleep(300))
+    processes._work(pipe, None, None)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    pipe, other = context.Pipe()
+    context.Process(target=work, args=(other,)).start()
+    pipe.recv()
+    pipe.send((None, False))
+    time.sleep(300)
+"""
+
+
+def test_a_worker_that_says_nothing_ends_with_its_parent_too(tmp_path: Path) -> None:
+    (tmp_path / "silent.py").write_text(SILENT, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "silent.py")], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        process.kill()
+        process.wait()
+        assert_group_ends(process.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

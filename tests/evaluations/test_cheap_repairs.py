@@ -14,7 +14,8 @@ from torch import nn
 from holdfast.core.artifacts import Table
 from holdfast.core.evaluation import Result
 from holdfast.core.predictors import ModulePredictor
-from holdfast.evaluations.cheap_repairs import CheapRepairs, _best_threshold
+from holdfast.evaluations.cheap_repairs import CheapRepairs, _best_threshold, _Material
+from holdfast.evaluations.scored import score
 
 
 def gain(result: Result, where: str, repair: str, by: str = "environment") -> Any:
@@ -189,3 +190,17 @@ def test_units_that_span_environments_stay_in_one_half(bench: Any) -> None:
 def test_equal_seeds_give_equal_results(bench: Any) -> None:
     split = off_by_environment(bench, 0, 1.0, n=300)
     assert bench.run(CheapRepairs(replicates=100), split) == bench.run(CheapRepairs(replicates=100), split)
+
+
+def test_a_unit_is_in_one_half(bench: Any) -> None:
+    n = 400
+    rng = np.random.default_rng(0)
+    unit = np.arange(n) // 8
+    split = bench.split("test", "test", rng.normal(size=(n, 2)), rng.integers(0, 2, n), unit=unit)
+    task = bench.task(split)
+    predictor = ModulePredictor(nn.Identity(), task.kind, task.classes)
+    rows, data = score(predictor, split), split.data
+    material = _Material.of(rows, data, "environment", data.environment, predictor, task, rng)
+    halves = [set(material.fold[unit == u].tolist()) for u in range(n // 8)]
+    assert all(len(half) == 1 for half in halves)
+    assert set.union(*halves) == {0, 1}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from holdfast.core.evaluation import Prediction, Result
 from holdfast.core.task import Split, TaskData
 from holdfast.evaluations.matched_pairs import MatchedPairs
 from holdfast.models.mlp import MLP
+from holdfast.tasks.table import TableFile
 
 
 class FromInputs:
@@ -81,3 +84,23 @@ def test_too_few_pairs_and_no_attribute_give_nothing() -> None:
     x, y, sex = draw(100)
     assert not evaluate(x, y, torch.zeros_like(sex)).measurements
     assert not evaluate(x, y, sex, caliper=0.0).measurements
+
+
+def test_rows_are_not_matched_on_the_attribute_itself(tmp_path: Path) -> None:
+    x, y, sex = draw(600)
+    frame = pd.DataFrame({"age": x[:, 1].numpy(), "sex": np.array(["f", "m"])[sex], "ill": np.array(["n", "y"])[y]})
+    frame.assign(ward=np.array(["a", "b"])[np.arange(600) % 2]).to_csv(tmp_path / "t.csv", index=False)
+    table = TableFile(
+        path=str(tmp_path / "t.csv"), label="ill", environment="ward", group=("sex",), group_features=True
+    )
+    task = table.whole()
+
+    class Constant:
+        module = None
+
+        def predict(self, rows: Any) -> Prediction:
+            return Prediction(logits=torch.zeros(len(rows), 2))
+
+    pairs = {m.group: m.n for m in MatchedPairs().evaluate(Constant(), task, np.random.default_rng(0)).measurements}
+    assert pairs["sex=f"] > 200
+    assert pairs["sex=m"] > 150

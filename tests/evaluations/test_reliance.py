@@ -180,3 +180,36 @@ def test_nothing_is_said_where_nothing_can_be_exchanged_or_no_environment_is_lar
     rng = np.random.default_rng(0)
     few = sites(rng, {"A": 0.9}, n=10)
     assert Reliance().evaluate(Reads("z"), task_of(few), rng) == Result()
+
+
+def test_rows_exchange_within_their_environment_only() -> None:
+    rng = np.random.default_rng(0)
+    frame = sites(rng, {"A": 0.9, "B": 0.9}).assign(z=lambda f: (f["site"] == "A").astype(float))
+    found = contributions(Reliance().evaluate(Reads("z"), task_of(frame), rng))
+    assert found["z", "A"] == found["z", "B"] == (0, 0, 0, 0)  # everybody there has the same
+
+
+def test_a_part_that_is_hardly_used_where_it_vanishes_raises_no_alarm() -> None:
+    rng = np.random.default_rng(0)
+    frame = sites(rng, {"A": 0.95, "B": 0.5}, n=5000)
+    faint = frame["site"] == "B"
+    frame["z"] = frame["z"].astype(float).where(~faint, 0.5 + 0.1 * (frame["z"] - 0.5))
+    result = Reliance(max_rows=10_000).evaluate(Reads("z"), task_of(frame), rng)
+    value, _, _, use = contributions(result)["z", "B"]
+    assert 0 < use < contributions(result)["z", "A"][3] / 2
+    assert abs(value) < 1
+    assert not alarms(result)
+
+
+def test_what_is_said_of_unchanged_rows_is_asked_once() -> None:
+    class Counts(Reads):
+        asked = 0
+
+        def predict(self, rows: Any) -> Prediction:
+            self.asked += 1
+            return super().predict(rows)
+
+    rng = np.random.default_rng(0)
+    model = Counts("w")
+    Reliance(rounds=3).evaluate(model, task_of(sites(rng, {"A": 0.9, "B": 0.9})), rng)
+    assert model.asked == 1 + 3 * 2  # once as they are, and each round for both columns

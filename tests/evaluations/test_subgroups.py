@@ -95,6 +95,7 @@ def test_random_errors_are_named_at_most_at_the_level() -> None:
     for seed in range(60):
         rng = np.random.default_rng(seed)
         frame, y = world(rng, 600), rng.integers(0, 2, 600)
+        frame = frame.assign(**{f"noise {k}": rng.normal(size=600) for k in range(12)})  # much to search among
         wrong += bool(names(evaluate(frame, y, outputs_for(y, rng.random(600) < 0.2), seed)))
     assert wrong <= 8  # 3 are expected at most; 9 or more have probability 0.3 %
 

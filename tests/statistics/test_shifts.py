@@ -6,7 +6,15 @@ from scipy.stats import binom
 
 from holdfast.statistics.association import area_between, by_unit, slopes
 from holdfast.statistics.cross_fitting import conditional_means, ridge, unit_folds
-from holdfast.statistics.shifts import Sample, concept_shift, covariate_shift, label_shift, largest, pattern_shift
+from holdfast.statistics.shifts import (
+    Sample,
+    _logistic_rest,
+    concept_shift,
+    covariate_shift,
+    label_shift,
+    largest,
+    pattern_shift,
+)
 
 TESTS = ("label", "covariate", "concept", "pattern")
 SEEDS = 60
@@ -190,3 +198,17 @@ def test_sums_by_unit() -> None:
     values = np.random.default_rng(7).normal(size=(30, 2))
     unit = np.arange(30) % 4
     np.testing.assert_allclose(by_unit(values, unit), [values[unit == u].sum(0) for u in range(4)])
+
+
+@pytest.mark.parametrize("constant", [-1.5, 0.0, 2.0])
+def test_a_constant_of_the_log_odds_leaves_no_residual(constant: float) -> None:
+    rng = np.random.default_rng(0)
+    n = 4000
+    logit, p = rng.normal(size=n), rng.uniform(0.2, 0.8, n)
+    member = (rng.random(n) < p).astype(float)
+    here, elsewhere = (1 / (1 + np.exp(-(logit + shift))) for shift in (constant, 0.0))
+    y = (rng.random(n) < np.where(member == 1, here, elsewhere)).astype(float)
+    residual, share, _ = _logistic_rest(y, p * here + (1 - p) * elsewhere, member, p, np.ones(n))
+    assert abs(np.mean(residual * (member - share))) < 1e-4  # what the constant solves
+    for of in (member == 1, member == 0):
+        assert abs(residual[of].mean()) < 4 * 0.5 / np.sqrt(of.sum())
