@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 import warnings
@@ -322,9 +323,24 @@ def test_a_hugging_face_classifier(tmp_path: Path, pictures: TaskData) -> None:
     x = rows_of(pictures).x
     expected = network((x - 0.5) / 0.5).logits.detach()[:, [1, 0]]
     torch.testing.assert_close(found.predictor.predict(rows_of(pictures)).outputs.float(), expected)
+    settings = {"size": {"height": 16, "width": 16}, "image_mean": [0.2, 0.3, 0.4], "image_std": [0.3, 0.2, 0.1]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    mean, std = (torch.tensor(settings[name])[:, None, None] for name in ("image_mean", "image_std"))
+    larger = nn.functional.interpolate(x, size=(16, 16), mode="bilinear", antialias=True)
+    expected = network((larger - mean) / std).logits.detach()[:, [1, 0]]
+    torch.testing.assert_close(
+        load(str(tmp_path), pictures).predictor.predict(rows_of(pictures)).outputs.float(), expected
+    )
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(UserError, match="cannot read an image network"):
         load(str(tmp_path), pictures)
+
+
+def test_a_hub_id_without_network_is_one_line(pictures: TaskData, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers", reason="transformers is an extra")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="name a local folder that save_pretrained wrote"):
+        load("hub:nobody/nothing", pictures)
 
 
 def test_an_absent_extra_is_named(tmp_path: Path, table: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:

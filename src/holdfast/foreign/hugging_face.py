@@ -9,18 +9,20 @@ from holdfast.foreign.predictor import Model
 from holdfast.models.hf import prepare_for, pretrained
 
 
-def open_classifier(folder: Path) -> Model:
-    """The folder of an image classifier that ``save_pretrained`` wrote; pictures are resized and scaled as it says.
+def open_classifier(path: str) -> Model:
+    """An image classifier in a folder that ``save_pretrained`` wrote, or ``OWNER/NAME`` on the hub.
+
+    Pictures are resized and scaled as its image processor says.
 
     Raises:
         MissingExtra: transformers is not installed.
-        UserError: The folder holds no image classifier.
+        UserError: There is no image classifier.
     """
-    network = pretrained("AutoModelForImageClassification", str(folder)).eval()
-    prepare = prepare_for(str(folder), network.config)
+    network = pretrained("AutoModelForImageClassification", path).eval()
+    prepare = prepare_for(path, network.config)
     names = network.config.id2label
     return Model(
-        folder.name,
+        Path(path).name,
         lambda x: network(prepare(tensor_of(x))).logits,
         classes=tuple(str(names[k]) for k in sorted(names)),
         reading="logits",

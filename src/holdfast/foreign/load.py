@@ -14,6 +14,7 @@ from holdfast.foreign.formats import Format, format_of
 from holdfast.foreign.inputs import Inputs
 from holdfast.foreign.outputs import probed
 from holdfast.foreign.predictor import ForeignPredictor, Model
+from holdfast.tasks.hub import PREFIX
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def load(model: str, task: TaskData, *, trust_pickle: bool = False) -> Loaded:
 
     Args:
         model: ``module:callable``; a file of skops, TorchScript, ``torch.export`` or ONNX; the folder of a Hugging
-            Face classifier.
+            Face classifier, or ``hub:OWNER/NAME``.
         task: What it is to predict. On a table it reads the raw columns, on pictures (B, C, H, W) in [0, 1].
         trust_pickle: Open pickles too, which can run any code.
 
@@ -45,6 +46,10 @@ def load(model: str, task: TaskData, *, trust_pickle: bool = False) -> Loaded:
 
 def _opened(model: str, trust_pickle: bool) -> Model:
     path = Path(model)
+    if model.startswith(PREFIX):
+        from holdfast.foreign.hugging_face import open_classifier
+
+        return open_classifier(model.removeprefix(PREFIX))
     if not path.exists() and re.fullmatch(DOTTED, model):
         from holdfast.foreign.callables import open_callable
 
@@ -79,4 +84,4 @@ def _open_file(path: Path, kind: Format, trust_pickle: bool) -> Model:
         case "hugging-face":
             from holdfast.foreign.hugging_face import open_classifier
 
-            return open_classifier(path)
+            return open_classifier(str(path))

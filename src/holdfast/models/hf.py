@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ def pretrained(kind: str, path: str) -> Any:
         raise MissingExtra("transformers", "hf") from None
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it writes a line for each of its retries
     local = Path(path).is_dir()
     try:
         return getattr(transformers, kind).from_pretrained(path, local_files_only=local, trust_remote_code=False)
@@ -106,9 +108,13 @@ def pretrained(kind: str, path: str) -> Any:
 
 
 def prepare_for(path: str, config: Any) -> Prepare:
-    """What a folder's image processor does to pictures; half and half where it has none."""
-    file = Path(path) / "preprocessor_config.json"
-    settings: dict[str, Any] = read_json(file) if file.is_file() else {}
+    """What the image processor of a folder, or on the hub, does to pictures; half and half where there is none."""
+    from transformers.utils import cached_file
+
+    local = Path(path).is_dir()
+    name = "preprocessor_config.json"
+    file = cached_file(path, name, local_files_only=local, _raise_exceptions_for_missing_entries=False)
+    settings: dict[str, Any] = read_json(Path(file)) if file else {}
     wanted = settings.get("size") or {}
     sides = wanted if isinstance(wanted, dict) else {"height": wanted, "width": wanted}
     side = sides.get("shortest_edge") or getattr(config, "image_size", None) or 0
