@@ -35,9 +35,10 @@ def page() -> str:
     lines = [
         "# Executors: worker processes against one process",
         "",
-        f"Written by `python benchmarks/executor.py` on {date.today().isoformat()}: Python {platform.python_version()}, "
-        f"{platform.machine()}, two cores, median of {REPEATS} interleaved runs. Ten cells of `colored-digits` (`erm` "
-        "and `group-dro`, five seeds), one thread each; the whole command with imports, evaluation and report.",
+        f"Written by `python benchmarks/executor.py` on {date.today().isoformat()}: Python "
+        f"{platform.python_version()}, {platform.machine()}, two cores, median of {REPEATS} interleaved runs. "
+        "Ten cells of `colored-digits` (`erm` and `group-dro`, five seeds), one thread each; the whole command with "
+        "imports, evaluation and report.",
         "",
         "| updates a cell | in one process, s | two workers, s | ratio |",
         "|---|---|---|---|",

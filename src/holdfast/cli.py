@@ -155,6 +155,10 @@ def _role_arguments(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--unit", type=_named, metavar="COLUMN", help="rows that belong together and are never split")
     table.add_argument("--weight", type=_named, metavar="COLUMN", help="row weights")
     table.add_argument("--drop", type=_named, metavar="COLUMN", action="append", help="not a feature; may be repeated")
+    table.add_argument(
+        "--tokenizer", type=_named, metavar="FOLDER", help="of a pretrained network that reads the one column of text"
+    )
+    table.add_argument("--max-tokens", metavar="N", type=int, help="of a text, where there is a tokenizer (128)")
     images = parser.add_argument_group("a folder of images; folder-1, folder-2, … are columns, too")
     images.add_argument("--metadata", type=_named, metavar="FILE", help="their columns; default FOLDER/metadata.csv")
     images.add_argument("--size", metavar="PIXELS", type=int, help="resize to so many; their own or 64 by default")

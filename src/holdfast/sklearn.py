@@ -247,7 +247,7 @@ def _task_data(rows: _Rows, kind: Kind, classes: tuple[str, ...], kept: list[Rol
     train = (part == 0).nonzero()[:, 0]
     encoder = fit_encoder(rows.frame.iloc[train.numpy()], list(rows.frame.columns))
     data = Dataset(
-        x=torch.from_numpy(encoder.transform(rows.frame)),
+        x=encoder.inputs(rows.frame),
         y=rows.label,
         environment=rows.environment,
         attributes=rows.attributes,

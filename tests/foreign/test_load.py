@@ -7,6 +7,7 @@ import pickle
 import sys
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -334,6 +335,27 @@ def test_a_hugging_face_classifier(tmp_path: Path, pictures: TaskData) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(UserError, match="cannot read an image network"):
         load(str(tmp_path), pictures)
+
+
+def test_a_hugging_face_classifier_of_text(
+    tmp_path: Path, table: MakeTask, text_network: Callable[..., Path], pictures: TaskData
+) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is an extra")
+    folder = text_network("clf", "DistilBertForSequenceClassification", id2label={0: "yes", 1: "no"})
+    words = np.random.default_rng(0).choice(["the", "book", "was", "good", "very", "long"], (200, 6))
+    data = table(numbers().assign(text=[" ".join(row) for row in words]))
+    found = load(str(folder), data)
+    network = transformers.DistilBertForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    texts = [" ".join(words[k]) for k in rows_of(data).index.tolist()]
+    expected = network(**tokenizer(texts, return_tensors="pt")).logits.detach()[:, [1, 0]]
+    torch.testing.assert_close(found.predictor.predict(rows_of(data)).outputs.float(), expected)
+    with pytest.raises(UserError, match="the table has no column of text"):
+        load(str(folder), table())
+    with pytest.raises(UserError, match="clf reads text"):
+        load(str(folder), pictures)
+    with pytest.raises(UserError, match="holds DistilBertModel, which is no classifier"):
+        load(str(text_network()), data)
 
 
 def test_a_hub_id_without_network_is_one_line(pictures: TaskData, monkeypatch: pytest.MonkeyPatch) -> None:

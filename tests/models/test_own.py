@@ -13,7 +13,7 @@ from holdfast.commands.request import model_of
 from holdfast.core.errors import MissingExtra, UserError
 from holdfast.core.registry import create
 from holdfast.core.task import Model
-from holdfast.models.hf import HuggingFaceImages
+from holdfast.models.hf import HuggingFace
 from holdfast.models.own import Own
 from holdfast.testing import MODEL_CONTRACTS
 from holdfast.testing.models import ModelContract
@@ -98,13 +98,13 @@ def test_a_pretrained_backbone_gets_a_fresh_head(tmp_path: Path) -> None:
     again.load_state_dict(network.state_dict())
     for contract in MODEL_CONTRACTS[:2]:
         contract(model, (3, 16, 16))
-    with pytest.raises(UserError, match="takes pictures of 1 or 3 channels"):
-        model.build((7,), 4)
+    with pytest.raises(UserError, match="takes pictures of 1 or 3 channels, or text"):
+        model.build((7, 7), 4)
     with pytest.raises(UserError, match="cannot read an image network"):
-        HuggingFaceImages(path=str(tmp_path)).build((3, 16, 16), 2)
+        HuggingFace(path=str(tmp_path)).build((3, 16, 16), 2)
 
 
 def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtra, match=r"holdfast\[hf\]"):
-        HuggingFaceImages(path="somewhere").build((3, 8, 8), 2)
+        HuggingFace(path="somewhere").build((3, 8, 8), 2)

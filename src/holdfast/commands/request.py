@@ -38,7 +38,7 @@ ROLE_OPTIONS = (
     "kind",
     "min_environment_rows",
 )
-TABLE_OPTIONS = ("drop",)
+TABLE_OPTIONS = ("drop", "tokenizer", "max_tokens")
 IMAGE_OPTIONS = ("size",)
 FOLDER_OPTIONS = ("metadata", "skip_unreadable")
 _MOST = {
@@ -49,6 +49,7 @@ _MOST = {
     "batch_size": math.inf,
     "min_environment_rows": math.inf,
     "size": 4096,
+    "max_tokens": 1 << 20,
 }
 _SHOWN_COLUMNS = 12
 TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".parquet", ".pq"}
@@ -66,7 +67,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
     model = model_of(options.model) if options.model is not None else None
     task = task_of(options)
     folds = load_folds(task)
-    if all(fold.data.encoder for fold in folds):
+    if all(fold.data.encoder and fold.data.encoder.columns for fold in folds):
         chains = with_table_baselines(chains)
     grid = Grid(
         folds=folds,

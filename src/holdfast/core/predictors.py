@@ -18,7 +18,7 @@ from holdfast.core.task import Kind
 if TYPE_CHECKING:
     import pandas as pd
 
-    from holdfast.tables.encoder import Encoder
+    from holdfast.tables import Encoder, TokenEncoder
 
 BLOCK_BYTES = 1 << 20
 """Inputs of a forward pass: what a network makes of more is too large for the allocator to use again, and slower."""
@@ -49,7 +49,7 @@ class ModulePredictor:
     module: nn.Module
     kind: Kind
     classes: tuple[str, ...] = ()
-    encoder: Encoder | None = None
+    encoder: Encoder | TokenEncoder | None = None
     device: torch.device | str = "cpu"
     batch_size: int = 4096
 
@@ -90,7 +90,7 @@ class EstimatorPredictor:
     estimator: Any
     kind: Kind
     classes: tuple[str, ...] = ()
-    encoder: Encoder | None = None
+    encoder: Encoder | TokenEncoder | None = None
 
     @property
     def module(self) -> None:
@@ -181,12 +181,12 @@ class _Cached:
         return self.known[id(rows)]
 
 
-def _encoded(rows: Dataset | pd.DataFrame, encoder: Encoder | None) -> Dataset:
+def _encoded(rows: Dataset | pd.DataFrame, encoder: Encoder | TokenEncoder | None) -> Dataset:
     if isinstance(rows, Dataset):
         return rows
     if encoder is None:
         raise UserError("this model has no encoder for raw rows: give it a Dataset")
-    return Dataset(torch.from_numpy(encoder.transform(rows)), None, Column.constant(len(rows)))
+    return Dataset(encoder.inputs(rows), None, Column.constant(len(rows)))
 
 
 def _inputs(rows: Dataset, where: slice, device: torch.device | str) -> Any:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from holdfast.core.ledger import Ledger
-    from holdfast.tables.encoder import Encoder
+    from holdfast.tables import Encoder, TokenEncoder
 
 Role = Literal["train", "selection", "holdout", "calibration", "unlabelled", "pool", "test"]
 Kind = Literal["classification", "regression"]
@@ -100,7 +100,7 @@ class TaskData:
     notes: tuple[str, ...] = ()
     pictures: tuple[Artifact, ...] = ()
     render: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
-    encoder: Encoder | None = None
+    encoder: Encoder | TokenEncoder | None = None
     raw: RawTable | None = None
 
     def __post_init__(self) -> None:

@@ -204,7 +204,7 @@ class _Material:
             codes=codes,
             cells=cells,
             fold=unit_folds(cells, rows.unit, rng),
-            columns=flat_inputs(data, rng) if task.classes and task.encoder is not None else None,
+            columns=flat_inputs(data, rng) if task.classes and task.encoder and task.encoder.columns else None,
             features=_features(predictor, data, outputs * scale),
             scale=scale,
         )

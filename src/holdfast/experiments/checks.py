@@ -10,6 +10,7 @@ from holdfast.core.augmentation import Augmentation
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
 from holdfast.core.method import Method
+from holdfast.core.others_code import running
 from holdfast.core.task import Kind, Model, TaskData, check_needs
 from holdfast.training import SelectionRule
 
@@ -85,13 +86,15 @@ def check_rule(rule: SelectionRule, data: TaskData) -> None:
 
 
 def check_model(model: Model, data: TaskData) -> None:
-    """Refuse a network that does not fit the inputs; building it draws nothing from the global generators.
+    """Refuse a network that does not fit the inputs; trying it draws nothing from the global generators.
 
     Raises:
-        UserError: As the model says.
+        UserError: As the model says, or it fails on a row.
     """
-    with torch.random.fork_rng():
-        model.build(data.input_shape, data.outputs)
+    x = data.splits[0].data.batch(slice(0, 1)).x
+    rows = ", ".join(x) if isinstance(x, dict) else f"shape {data.input_shape}"
+    with torch.random.fork_rng(), running(f"network {model.reference}, on rows of {rows},"):
+        model.build(data.input_shape, data.outputs).eval()(x)
 
 
 def check_evaluations(evaluations: Sequence[Evaluation], kind: Kind) -> None:

@@ -41,6 +41,8 @@ class Inputs:
         Raises:
             UserError: A column is missing, or the number of columns differs.
         """
+        if model.reads_text:
+            return Inputs.of_text(task, model)
         if task.raw is None:
             return Inputs(None, None, frame=False)
         known = tuple(map(str, task.raw.frame.columns))
@@ -58,6 +60,20 @@ class Inputs:
                 f"({', '.join(features[:8])}{', …' if len(features) > 8 else ''}): leave some out with --drop"
             )
         return Inputs(task.raw, features, frame=False)
+
+    @staticmethod
+    def of_text(task: TaskData, model: Model) -> Inputs:
+        """The one column of text.
+
+        Raises:
+            UserError: There is not one.
+        """
+        from holdfast.tables import text_column
+
+        if task.raw is None:
+            raise UserError(f"{model.name} reads text: give it a table with a column of text")
+        column = text_column(task.raw.frame, task.raw.features, "the table")
+        return Inputs(task.raw, (column,), frame=True)
 
     def read(self, rows: Dataset | pd.DataFrame) -> Any:
         """A DataFrame, a float32 array (N, F), or a tensor (N, …)."""

@@ -36,6 +36,7 @@ class Model:
         name: How messages call it.
         run: From what it reads, a batch of it, to its outputs: an array or tensor of (B,) or (B, K).
         reads_frame: Whether it reads a DataFrame, where rows are of a table.
+        reads_text: Whether it reads the one column of text of a table, as a DataFrame.
         columns: Names of the columns it reads, where it knows them.
         width: How many columns it reads, where it knows that and no names.
         classes: Names of the classes of its outputs in their order, where it knows them.
@@ -47,6 +48,7 @@ class Model:
     name: str
     run: Callable[[Any], Any]
     reads_frame: bool = False
+    reads_text: bool = False
     columns: tuple[str, ...] | None = None
     width: int | None = None
     classes: tuple[str, ...] | None = None

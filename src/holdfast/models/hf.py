@@ -1,18 +1,17 @@
-"""Image backbones in Hugging Face's folders, with a fresh head."""
+"""Backbones in Hugging Face's folders, of images or of text, with a fresh head."""
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from holdfast.core.errors import MissingExtra, UserError
-from holdfast.core.files import read_json
+from holdfast.core.data import Inputs
+from holdfast.core.errors import UserError
+from holdfast.core.pretrained import pretrained, settings_of
 from holdfast.core.registry import register
 from holdfast.core.task import Model
 
@@ -21,11 +20,13 @@ _HALF = (0.5, 0.5, 0.5)
 
 @register(name="hf")
 @dataclass(frozen=True, kw_only=True)
-class HuggingFaceImages(Model):
-    """A pretrained image backbone, its pooled output, and one fresh linear layer.
+class HuggingFace(Model):
+    """A pretrained backbone, one vector for each row, and one fresh linear layer.
 
     Pictures are resized and scaled as the folder's image processor does, as tensors; grey ones are repeated over three
-    channels. No code from the folder is run. The layers are ``features`` and ``head``, as of the small networks.
+    channels; their vector is the pooled output. Text comes as tokens, from a task with a ``tokenizer``; its vector is
+    the mean of the last hidden states over the tokens. No code from the folder is run. The layers are ``features`` and
+    ``head``, as of the small networks.
 
     Attributes:
         path: A folder that ``save_pretrained`` wrote, or ``OWNER/NAME`` on the hub.
@@ -34,15 +35,22 @@ class HuggingFaceImages(Model):
     path: str
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        if len(input_shape) == 1:
+            return self._of_text(outputs)
         if len(input_shape) != 3 or input_shape[0] not in (1, 3):
-            raise UserError(f"model 'hf' takes pictures of 1 or 3 channels, not rows of shape {input_shape}: use mlp")
-        backbone = pretrained("AutoModel", self.path)
+            raise UserError(f"model 'hf' takes pictures of 1 or 3 channels, or text, not rows of shape {input_shape}")
+        backbone = pretrained("AutoModel", self.path, "an image network")
         features = nn.Sequential(
             OrderedDict(prepare=prepare_for(self.path, backbone.config), backbone=Pooled(backbone))
         )
         with torch.no_grad():
             width = features(torch.zeros(1, *input_shape)).shape[1]
         return nn.Sequential(OrderedDict(features=features, head=nn.Linear(width, outputs)))
+
+    def _of_text(self, outputs: int) -> nn.Module:
+        backbone = pretrained("AutoModel", self.path, "a text network")
+        head = nn.Linear(backbone.config.hidden_size, outputs)
+        return nn.Sequential(OrderedDict(features=MeanOfTokens(backbone), head=head))
 
 
 class Prepare(nn.Module):
@@ -66,7 +74,7 @@ class Prepare(nn.Module):
 
 
 class Pooled(nn.Module):
-    """A backbone's pooled output, (B, F); the mean over positions where it has none."""
+    """An image backbone's pooled output, (B, F); the mean over positions where it has none."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -80,41 +88,30 @@ class Pooled(nn.Module):
         return vector.flatten(1)
 
 
-def pretrained(kind: str, path: str) -> Any:
-    """A network of transformers from a folder or the hub, without running code of it.
+class MeanOfTokens(nn.Module):
+    """The mean of a text backbone's last hidden states over the tokens of each row, (B, F)."""
 
-    Args:
-        kind: ``AutoModel`` or ``AutoModelForImageClassification``.
-        path: The folder, or ``OWNER/NAME``.
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
 
-    Raises:
-        MissingExtra: transformers is not installed.
-        UserError: There is no such network.
-    """
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtra("transformers", "hf") from None
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it writes a line for each of its retries
-    local = Path(path).is_dir()
-    try:
-        return getattr(transformers, kind).from_pretrained(path, local_files_only=local, trust_remote_code=False)
-    except Exception as error:  # transformers raises many kinds
-        reason = str(error).strip().partition("\n")[0][:120]
-        mend = "" if local else ": where there is no network, name a local folder that save_pretrained wrote"
-        raise UserError(f"cannot read an image network from {path} ({reason}){mend}") from None
+    def forward(self, tokens: Inputs) -> Tensor:
+        """``input_ids`` and ``attention_mask``, each (B, L), to (B, F); columns that only pad are not computed."""
+        if not isinstance(tokens, dict):
+            raise UserError(
+                "model 'hf' takes text as tokens or pictures, not columns of numbers: add --tokenizer FOLDER"
+            )
+        mask = tokens["attention_mask"]
+        used = slice(int(mask.sum(dim=1).amax()))
+        mask = mask[:, used]
+        states: Tensor = self.backbone(input_ids=tokens["input_ids"][:, used], attention_mask=mask).last_hidden_state
+        weight = mask[:, :, None].to(states.dtype)
+        return (states * weight).sum(dim=1) / weight.sum(dim=1)
 
 
 def prepare_for(path: str, config: Any) -> Prepare:
     """What the image processor of a folder, or on the hub, does to pictures; half and half where there is none."""
-    from transformers.utils import cached_file
-
-    local = Path(path).is_dir()
-    name = "preprocessor_config.json"
-    file = cached_file(path, name, local_files_only=local, _raise_exceptions_for_missing_entries=False)
-    settings: dict[str, Any] = read_json(Path(file)) if file else {}
+    settings = settings_of(path, "preprocessor_config.json")
     wanted = settings.get("size") or {}
     sides = wanted if isinstance(wanted, dict) else {"height": wanted, "width": wanted}
     side = sides.get("shortest_edge") or getattr(config, "image_size", None) or 0

@@ -8,11 +8,13 @@ from holdfast.tables.encoder import Encoder, fit_encoder
 from holdfast.tables.parse import parse_numbers
 from holdfast.tables.read import read_table, read_with_notes
 from holdfast.tables.roles import ColumnRoles, check_roles, feature_columns, infer_kind
+from holdfast.tables.tokens import TokenEncoder, text_column
 
 __all__ = [
     "Codes",
     "ColumnRoles",
     "Encoder",
+    "TokenEncoder",
     "check_roles",
     "encode_column",
     "feature_columns",
@@ -21,4 +23,5 @@ __all__ = [
     "parse_numbers",
     "read_table",
     "read_with_notes",
+    "text_column",
 ]

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.tables.columns import (
@@ -93,6 +95,10 @@ class Encoder:
             column.write(_column(frame, column.name), out[:, start:stop])
             start = stop
         return out
+
+    def inputs(self, frame: pd.DataFrame) -> Tensor:
+        """The same as a tensor."""
+        return torch.from_numpy(self.transform(frame))
 
     def to_json(self) -> str:
         """All of it as JSON; :meth:`from_json` gives an equal encoder back."""

@@ -15,12 +15,13 @@ from holdfast.core.registry import register
 from holdfast.core.task import RawTable, Task, TaskData
 from holdfast.tasks.arrangement import Arrangement, Rows, everything
 from holdfast.tasks.image_overview import image_grid
-from holdfast.tasks.table_inputs import inputs_of
+from holdfast.tasks.table_inputs import RowInputs, inputs_of, tokens_of_text
 from holdfast.tasks.table_splits import Parts
 from holdfast.tasks.targets import usual_model
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from holdfast.tables import ColumnRoles
 
@@ -62,6 +63,9 @@ class TableFile(Task):
         drop: Columns that are not features.
         group_features: Whether group columns are features, too.
         size: Height and width of pictures; None for their own where it is common to all, else 64.
+        tokenizer: Folder of a tokenizer of Hugging Face's transformers, or ``OWNER/NAME`` on the hub: the one column of
+            text is the input, as tokens, and the usual network is the backbone that lies there.
+        max_tokens: Tokens of a row at most, where there is a tokenizer.
         data_seed: Fixes the splits.
     """
 
@@ -79,6 +83,8 @@ class TableFile(Task):
     drop: tuple[str, ...] = ()
     group_features: bool = False
     size: Annotated[int | None, Range(low=1, high=4096)] = None
+    tokenizer: str | None = None
+    max_tokens: Annotated[int, Range(low=1)] = 128
     data_seed: int = 0
 
     def load(self) -> TaskData:
@@ -93,20 +99,26 @@ class TableFile(Task):
 
     def _task_data(self, rows: Rows, parts: Parts) -> TaskData:
         """The rows in their parts; what is learnt for encoding is learnt on the first of them."""
-        features = self._features(rows.frame)
-        inputs = inputs_of(rows.frame, features, parts.train, self.path, self.size)
+        inputs = self._inputs(rows.frame, self._features(rows.frame), parts.train)
         task = self._arrangement.task_data(
             rows,
             parts,
             inputs.x,
             model=usual_model(rows.kind, rows.label[parts.train], inputs.network),
             steps=1000,
-            batch_size=256,
+            batch_size=32 if self.tokenizer else 256,
             notes=inputs.notes,
             encoder=inputs.encoder,
-            raw=_raw(rows, {self.label, self.split}, features) if inputs.encoder else None,
+            raw=_raw(rows, {self.label, self.split}, inputs.features) if inputs.encoder else None,
         )
         return task if inputs.encoder else dataclasses.replace(task, pictures=(*task.pictures, image_grid(task)))
+
+    def _inputs(self, frame: pd.DataFrame, features: tuple[str, ...], train: Tensor) -> RowInputs:
+        if self.tokenizer is None:
+            return inputs_of(frame, features, train, self.path, self.size)
+        if self.size is not None:
+            raise UserError("--size is for pictures and --tokenizer for text: give one of them")
+        return tokens_of_text(frame, features, train, self.path, self.tokenizer, self.max_tokens)
 
     def folds(self) -> Sequence[TableFile]:
         if self._arrangement.is_fixed:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from holdfast.core.task import Kind, Model
-from holdfast.models.cnn import CNN
 from holdfast.models.mlp import MLP
 from holdfast.models.rescaled import Rescaled
 
 
-def usual_model(kind: Kind, label: Tensor, network: MLP | CNN = MLP()) -> Model:  # noqa: B008  # frozen
+def usual_model(kind: Kind, label: Tensor, network: Model = MLP()) -> Model:  # noqa: B008  # frozen
     """A small network; for regression one whose last layer holds the mean and scale of the training targets.
 
     Args:
@@ -20,7 +19,7 @@ def usual_model(kind: Kind, label: Tensor, network: MLP | CNN = MLP()) -> Model:
     """
     if kind == "classification":
         return network
-    return Rescaled(model=network, shift=label.double().mean().item(), scale=target_scale(kind, label))
+    return Rescaled(shift=label.double().mean().item(), scale=target_scale(kind, label)).replaced_by(network)
 
 
 def target_scale(kind: Kind, label: Tensor) -> float:
