@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 Call = Callable[..., Any]
@@ -121,3 +122,27 @@ def test_a_trained_cell_of_colored_digits_relies_on_color(call: Call) -> None:
     called = call("audit", cell[:10], "--json", "--evaluate", "reliance")
     assert called.code == 0
     assert [alarm["subject"] for alarm in called.json["alarms"]] == ["color"]
+
+
+def test_a_folder_of_images(call: Call, tmp_path: Path) -> None:
+    """The model looks at the color alone, which goes with the kind on two of three cameras."""
+    rng, rows = np.random.default_rng(0), []
+    for k in range(240):
+        kind, camera = k % 2, "abc"[k // 2 % 3]
+        pixels = rng.integers(100, 140, (6, 6, 3), dtype=np.uint8)
+        red = kind if camera != "c" else 1 - kind
+        pixels[..., 0] = 200 * red + 20
+        name = f"{('cat', 'dog')[kind]}/{k}.png"
+        (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "pets" / name)
+        rows.append((name, camera))
+    pd.DataFrame(rows, columns=["file_name", "camera"]).to_csv(tmp_path / "pets" / "metadata.csv", index=False)
+    (tmp_path / "looks.py").write_text("def red(x): return 8 * (x[:, 0].mean(dim=(1, 2)) - 0.5)")
+    called = call("audit", "looks:red", "--data", "pets", "--environment", "camera")
+    assert (called.code, called.err) == (0, "")
+    assert "worst in 'c', 0.0 %" in called.out
+    assert re.search("The model relies on '[^']*color[^']*', which misleads it in 'c'", called.out)
+    (tmp_path / "pets" / "cat" / "0.png").write_bytes(b"")
+    called = call("audit", "looks:red", "--data", "pets", "--environment", "camera")
+    assert called.code == 2
+    assert "cat/0.png: empty" in called.err

@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 
 from holdfast.core.errors import UserError
-from holdfast.images.metadata import FILE_COLUMNS, described, find_metadata
+from holdfast.images.metadata import FILE_COLUMNS, Metadata, described, find_metadata
 
 NAMES = ["cat/1.png", "cat/2.png", "dog/north/3.png"]
 
 
-def write(folder: Path, **columns: list[object]) -> Path:
+def write(folder: Path, **columns: list[object]) -> tuple[Metadata, ...]:
     path = folder / "metadata.csv"
     pd.DataFrame(columns).to_csv(path, index=False)
-    return path
+    return (Metadata(path),)
 
 
 @pytest.mark.parametrize("column", FILE_COLUMNS)
@@ -33,10 +33,19 @@ def test_rows_are_joined_by_path(tmp_path: Path, column: str) -> None:
 
 def test_parquet_is_read_as_well(tmp_path: Path) -> None:
     pd.DataFrame({"file_name": NAMES, "site": [1, 2, 3]}).to_parquet(tmp_path / "metadata.parquet")
-    path = find_metadata(tmp_path)
-    assert path is not None
-    assert described(NAMES, path)[0]["site"].tolist() == [1, 2, 3]
-    assert find_metadata(tmp_path / "nowhere") is None
+    assert described(NAMES, find_metadata(tmp_path))[0]["site"].tolist() == [1, 2, 3]
+    assert find_metadata(tmp_path / "nowhere") == ()
+
+
+def test_metadata_of_folders_below_name_files_of_their_own(tmp_path: Path) -> None:
+    for folder, files in (("cat", ["2.png", "1.png"]), ("dog", ["north/3.png"])):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, file_name=files, site=[f"{folder} {file}" for file in files])
+    frame, missing, _ = described(NAMES, find_metadata(tmp_path))
+    assert frame["site"].tolist() == ["cat 1.png", "cat 2.png", "dog north/3.png"]
+    assert missing == []
+    write(tmp_path, file_name=NAMES, site=["a", "b", "c"])
+    assert described(NAMES, find_metadata(tmp_path))[0]["site"].tolist() == ["a", "b", "c"]
 
 
 def test_missing_and_undescribed_images_are_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.images.encoded import EncodedReader, encoded_images, is_image_column
 from holdfast.images.files import Found, ImageFile, find_images
 from holdfast.images.headers import Header, common_shape, header_of, headers
-from holdfast.images.metadata import described, find_metadata
+from holdfast.images.metadata import Metadata, described, find_metadata
 from holdfast.images.pixels import read_pixels
 from holdfast.images.reader import ImageReader
 from holdfast.images.stored import StoredReader
@@ -16,6 +16,7 @@ __all__ = [
     "Header",
     "ImageFile",
     "ImageReader",
+    "Metadata",
     "StoredReader",
     "common_shape",
     "described",

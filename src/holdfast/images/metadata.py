@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -16,13 +17,33 @@ FILE_COLUMNS = ("file_name", "filename", "path", "image", "file")
 MAX_DEPTH = 5
 
 
-def find_metadata(folder: str | Path) -> Path | None:
-    """The metadata file in a folder of images: ``metadata.csv`` or ``metadata.parquet``."""
-    there = [Path(folder, name) for name in METADATA if Path(folder, name).is_file()]
-    return there[0] if there else None
+class Metadata(NamedTuple):
+    """A table of images.
+
+    Attributes:
+        file: CSV or Parquet, with a column of paths: ``file_name``, ``filename``, ``path``, ``image`` or ``file``.
+        below: The folder that these paths start from, within the folder of images; empty for that itself.
+    """
+
+    file: Path
+    below: str = ""
 
 
-def described(names: Sequence[str], metadata: Path | None) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
+def find_metadata(folder: str | Path) -> tuple[Metadata, ...]:
+    """``metadata.csv`` or ``metadata.parquet`` in a folder of images, else those in the folders below it."""
+    own = _metadata_in(Path(folder), "")
+    if own or not Path(folder).is_dir():
+        return own
+    below = [path for path in sorted(Path(folder).iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return tuple(found for path in below for found in _metadata_in(path, path.name))
+
+
+def _metadata_in(folder: Path, below: str) -> tuple[Metadata, ...]:
+    there = [folder / name for name in METADATA if (folder / name).is_file()]
+    return tuple(Metadata(file, below) for file in there[:1])
+
+
+def described(names: Sequence[str], metadata: Sequence[Metadata]) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
     """A table with one row for each image that the metadata name, or for each image where there are none.
 
     Besides the columns of the metadata there are ``folder-1``, ``folder-2``, …: the folders that an image lies in,
@@ -30,8 +51,7 @@ def described(names: Sequence[str], metadata: Path | None) -> tuple[pd.DataFrame
 
     Args:
         names: The images' paths, with ``/``.
-        metadata: A CSV or Parquet file with a column of paths called ``file_name``, ``filename``, ``path``, ``image``
-            or ``file``.
+        metadata: Tables of them; none for no more than where they lie.
 
     Returns:
         The table; the paths in the metadata that are no image; remarks for the report.
@@ -39,24 +59,27 @@ def described(names: Sequence[str], metadata: Path | None) -> tuple[pd.DataFrame
     Raises:
         UserError: The metadata have no such column, name a file twice or no image, or lead out of the folder.
 
-    >>> described(["cat/1.png", "dog/2.png"], None)[0]
+    >>> described(["cat/1.png", "dog/2.png"], ())[0]
       folder-1
     0      cat
     1      dog
     """
     folders = _folders(names)
-    if metadata is None:
+    if not metadata:
         return folders, [], ()
-    frame, notes = read_with_notes(metadata)
-    paths = _paths(frame, metadata)
+    tables = [_table(each) for each in metadata]
+    frame = pd.concat([table for table, _, _ in tables], ignore_index=True)
+    paths = [path for _, found, _ in tables for path in found]
+    notes = tuple(note for _, _, told in tables for note in told)
     place = pd.Series(range(len(names)), index=list(names), dtype="int64").reindex(paths)
+    called = " and ".join(str(each.file) for each in metadata[:2])
     if not place.notna().any():
-        raise UserError(f"{metadata} names {paths[0]!r} and no image that is there: write paths such as {names[0]!r}")
+        raise UserError(f"{called} names {paths[0]!r} and no image that is there: write paths such as {names[0]!r}")
     missing = [path for path, found in zip(paths, place.notna(), strict=True) if not found]
     frame = frame[place.notna().to_numpy()].set_index(place.dropna().astype("int64").to_numpy()).sort_index()
     without = sorted(set(names) - set(paths))
     if without:
-        notes = (*notes, f"left out, not in {metadata.name}: {count(len(without), 'image')} ({some(without)})")
+        notes = (*notes, f"left out, not in {metadata[0].file.name}: {count(len(without), 'image')} ({some(without)})")
     more = folders.loc[frame.index, [name for name in folders if name not in frame]]
     return pd.concat([frame, more], axis=1), missing, notes
 
@@ -68,8 +91,15 @@ def _folders(names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=range(len(names)))
 
 
+def _table(metadata: Metadata) -> tuple[pd.DataFrame, list[str], tuple[str, ...]]:
+    """The columns, the paths as the images' names are written, and remarks."""
+    frame, notes = read_with_notes(metadata.file)
+    paths = _paths(frame, metadata.file)
+    return frame, [str(PurePosixPath(metadata.below, path)) for path in paths], tuple(notes)
+
+
 def _paths(frame: pd.DataFrame, metadata: Path) -> list[str]:
-    """The paths, as the images' names are written; the column that has them leaves the frame."""
+    """The paths within the folder of the metadata; the column that has them leaves the frame."""
     column = next((name for name in FILE_COLUMNS if name in frame), None)
     if column is None:
         raise UserError(f"{metadata} has no column of file names: call it file_name")

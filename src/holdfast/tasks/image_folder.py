@@ -155,14 +155,14 @@ class ImageFolder(Task):
         Raises:
             UserError: There is none, or some are damaged or missing and ``skip_unreadable`` does not leave them out.
         """
-        from holdfast.images import described, find_images, find_metadata, headers
+        from holdfast.images import Metadata, described, find_images, find_metadata, headers
 
         found = find_images(self.path)
         if not found.files:
             raise UserError(
                 f"folder {self.path} holds no images: put them into a folder for each label, as PNG or JPEG"
             )
-        metadata = Path(self.metadata) if self.metadata else find_metadata(self.path)
+        metadata = (Metadata(Path(self.metadata)),) if self.metadata else find_metadata(self.path)
         frame, missing, notes = described([file.name for file in found.files], metadata)
         heads = headers(self.path, found.files)
         faults = {found.files[place].name: heads[place].fault for place in frame.index if heads[place].fault}
