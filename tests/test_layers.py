@@ -11,6 +11,7 @@ LAYERS = (
     {"core"},
     {"gradients", "heads", "images", "losses", "perturbations", "representations", "selection", "statistics", "tables"},
     {"training"},
+    {"weights"},
     {"augmentations", "models", "tasks", "methods", "evaluations", "foreign"},
     {"experiments", "reports"},
     {"sklearn"},

@@ -1,0 +1,65 @@
+"""The diagonal of the Gauss–Newton matrix, for each environment."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from holdfast.weights.functional import Objective
+from holdfast.weights.tree import Direction, WeightTree
+
+ROWS = 32
+"""Rows whose Jacobians are in memory at a time."""
+
+
+def diagonal_gauss_newton(objective: Objective, tree: WeightTree) -> Direction:
+    """The diagonal of G = Σ share·Jᵀ H_out J, exactly; for cross-entropy this is the Fisher information's.
+
+    Args:
+        objective: The mean loss over N rows.
+        tree: Where.
+
+    Returns:
+        One number for each parameter.
+    """
+    total: Direction = {name: torch.zeros_like(w) for name, w in tree.parameters.items()}
+    rows = objective.rows
+    for start in range(0, len(rows), ROWS):
+        batch = rows.batch(slice(start, min(start + ROWS, len(rows))))
+        x = batch.x if isinstance(batch.x, dict) else {"": batch.x}
+        diagonal = torch.func.vmap(lambda x, y: _of_row(objective, tree, x, y), in_dims=(0, 0), randomness="error")(
+            x, batch.labels
+        )
+        share = objective.share(batch)
+        for name, part in diagonal.items():
+            total[name] += torch.tensordot(share.to(part), part, dims=1)
+    return total
+
+
+def diagonal_by_environment(objective: Objective, tree: WeightTree) -> dict[str, Direction]:
+    """The diagonal for the rows of each environment that is known, by its name."""
+    environment = objective.rows.environment
+    return {
+        environment.names[code]: diagonal_gauss_newton(
+            dataclasses.replace(objective, rows=objective.rows.take((environment.codes == code).nonzero()[:, 0])), tree
+        )
+        for code in environment.present()
+    }
+
+
+def _of_row(objective: Objective, tree: WeightTree, x: dict[str, Tensor], y: Tensor) -> Direction:
+    """diag(Jᵀ H_out J) of one row."""
+    row = {name: values[None] for name, values in x.items()}
+    inputs = row[""] if set(row) == {""} else row
+
+    def outputs(parameters: Direction) -> Tensor:
+        weights = WeightTree(parameters, tree.buffers, tree.counters)
+        return objective.network.outputs(weights, inputs)[0]
+
+    parameters = dict(tree.parameters)
+    at = outputs(parameters)
+    curvature = torch.func.hessian(lambda given: objective.loss(given[None], y[None])[0])(at)
+    jacobian = torch.func.jacrev(outputs)(parameters)
+    return {name: (torch.tensordot(curvature, part, dims=1) * part).sum(0) for name, part in jacobian.items()}
