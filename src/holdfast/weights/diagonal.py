@@ -60,6 +60,7 @@ def _of_row(objective: Objective, tree: WeightTree, x: dict[str, Tensor], y: Ten
 
     parameters = dict(tree.parameters)
     at = outputs(parameters)
-    curvature = torch.func.hessian(lambda given: objective.loss(given[None], y[None])[0])(at)
+    slope = torch.func.grad(lambda given: objective.loss(given[None], y[None])[0])
+    curvature = torch.func.jacrev(slope)(at)
     jacobian = torch.func.jacrev(outputs)(parameters)
     return {name: (torch.tensordot(curvature, part, dims=1) * part).sum(0) for name, part in jacobian.items()}

@@ -137,9 +137,9 @@ def _combined(name: str, stored: Sequence[tuple[float, StoredWeights]]) -> Itera
     total = torch.empty(min(PIECE, len(parts[0])), dtype=exact)
     for start in range(0, len(parts[0]), PIECE):
         piece = total[: len(parts[0]) - start]
-        torch.mul(parts[0][start : start + PIECE], stored[0][0], out=piece)
+        torch.mul(parts[0][start : start + PIECE].to(exact), stored[0][0], out=piece)
         for (coefficient, _), part in zip(stored[1:], parts[1:], strict=True):
-            piece.add_(part[start : start + PIECE], alpha=coefficient)
+            piece.add_(part[start : start + PIECE].to(exact), alpha=coefficient)
         if not piece.sum().isfinite() and not piece.isfinite().all():
             paths = " and ".join(str(weights.path) for _, weights in stored)
             raise UserError(f"{name} of {paths} gives values that are not finite: take weights from before they were")

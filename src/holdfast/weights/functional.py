@@ -87,8 +87,8 @@ class Objective:
     def share(self, batch: Batch) -> Tensor:
         """(B,) how much each row of a batch counts; over all rows these sum to 1."""
         if self.rows.weight is None or batch.weight is None:
-            return torch.full((len(batch),), 1 / len(self.rows))
-        return batch.weight / self.rows.weight.sum()
+            return torch.full((len(batch),), 1 / len(self.rows), dtype=torch.float64)
+        return batch.weight.double() / self.rows.weight.double().sum()
 
     def _weighted(self, tree: WeightTree, batch: Batch) -> Tensor:
         losses = self.loss(self.network.outputs(tree, batch.x), batch.labels)

@@ -44,7 +44,7 @@ def match_weights(
 ) -> Matching:
     """Permute the units of ``free`` so that its weights point the way those of ``fixed`` do.
 
-    One group of units after the other is assigned optimally while the others stand, in random order, until a sweep
+    One set of units after the other is assigned optimally while the others stand, in random order, until a sweep
     changes nothing. That is a local optimum; the first start is from the identity, further ones from random
     permutations, and the best is returned.
 
@@ -55,8 +55,8 @@ def match_weights(
         spec: The axes of units.
         fixed: The weights that stay.
         free: The weights to be permuted.
-        rng: Orders the groups, and draws further starts.
-        sweeps: At most so many over all groups.
+        rng: Orders the sets, and draws further starts.
+        sweeps: At most so many over all sets.
         restarts: How many starts.
 
     Raises:
@@ -77,22 +77,22 @@ def match_activations(
     same representations?*, 2015, arXiv:1511.07543.
 
     Args:
-        spec: The axes of units, with a layer for each group.
+        spec: The axes of units, with a layer for each set.
         module: The architecture.
         fixed: The weights that stay.
         free: The weights to be permuted.
         inputs: Batches (B, …); positions of pictures count as rows.
 
     Raises:
-        UserError: The weights are of different architectures, or a group has no layer.
+        UserError: The weights are of different architectures, or a set has no layer.
     """
     check_alike([fixed, free])
-    groups = spec.sizes(free)
-    without = [units for units in groups if units not in spec.taps]
+    sets = spec.sizes(free)
+    without = [units for units in sets if units not in spec.taps]
     if without:
         raise UserError(f"the units {without[0]!r} have no layer to look at: name one in the spec's taps")
     correlations = _correlations(spec, module, fixed, free, inputs)
-    permutations = {units: _assigned(correlations[units]) for units in groups}
+    permutations = {units: _assigned(correlations[units], spec.bundles.get(units, 1)) for units in sets}
     total = sum(float(correlations[u][torch.arange(len(p)), p].sum()) for u, p in permutations.items())
     return Matching(permutations, total)
 
@@ -110,14 +110,14 @@ def _ascended(
     rng: torch.Generator,
     sweeps: int,
 ) -> Matching:
-    permutations, groups = dict(start), list(start)
-    uses = {units: _uses(spec, units, fixed) for units in groups}
+    permutations, sets = dict(start), list(start)
+    uses = {units: _uses(spec, units, fixed) for units in sets}
     for _ in range(sweeps):
         progress = False
-        for k in torch.randperm(len(groups), generator=rng).tolist():
-            units = groups[k]
+        for k in torch.randperm(len(sets), generator=rng).tolist():
+            units = sets[k]
             gain = _gains(uses[units], spec, fixed, free, permutations)
-            better, before = _assigned(gain), permutations[units]
+            better, before = _assigned(gain, spec.bundles.get(units, 1)), permutations[units]
             rows = torch.arange(len(before))
             if gain[rows, better].sum() > gain[rows, before].sum() + _PROGRESS:
                 permutations[units], progress = better, True
@@ -161,7 +161,25 @@ def _by_unit(tensor: Tensor, place: int, each: int) -> Tensor:
     return first.reshape(len(first) // each, -1)
 
 
-def _assigned(gain: Tensor) -> Tensor:
+def _assigned(gain: Tensor, bundles: int) -> Tensor:
+    """(n,) the column for each row that makes the sum of gains largest, bundles staying together."""
+    if bundles == 1:
+        return _assignment(gain)
+    each = len(gain) // bundles
+    blocks = gain.reshape(bundles, each, bundles, each).movedim(2, 1)
+    within = [[_assignment(block) for block in row] for row in blocks]
+    rows = torch.arange(each)
+    totals = torch.stack(
+        [
+            torch.stack([block[rows, w].sum() for block, w in zip(*pair, strict=True)])
+            for pair in zip(blocks, within, strict=True)
+        ]
+    )
+    chosen = _assignment(totals).tolist()
+    return torch.cat([column * each + within[row][column] for row, column in enumerate(chosen)])
+
+
+def _assignment(gain: Tensor) -> Tensor:
     """(n,) the column for each row that makes the sum of gains largest."""
     from scipy.optimize import linear_sum_assignment
 
@@ -172,16 +190,16 @@ def _assigned(gain: Tensor) -> Tensor:
 def _correlations(
     spec: PermutationSpec, module: nn.Module, fixed: WeightTree, free: WeightTree, inputs: Iterable[Any]
 ) -> dict[str, Tensor]:
-    """For each group, (n, n) correlations of the units of the fixed network with those of the free one."""
-    network, layers, groups = Functional.of(module), list(spec.taps.values()), spec.sizes(free)
+    """For each set, (n, n) correlations of the units of the fixed network with those of the free one."""
+    network, layers, sets = Functional.of(module), list(spec.taps.values()), spec.sizes(free)
     sums: dict[str, list[Tensor]] = {}
     for x in inputs:
         seen = []
         for tree in (fixed, free):
             with torch.no_grad(), tapped(network.module, layers) as outputs:
                 network.outputs(tree, x)
-            seen.append({u: _rows(outputs[layer], groups[u]) for u, layer in spec.taps.items() if u in groups})
-        for units in groups:
+            seen.append({u: _rows(outputs[layer], sets[u]) for u, layer in spec.taps.items() if u in sets})
+        for units in sets:
             a, b = seen[0][units], seen[1][units]
             count = torch.tensor(float(len(a)))
             parts = [count, a.sum(0), b.sum(0), a.square().sum(0), b.square().sum(0), a.T @ b]

@@ -17,13 +17,13 @@ from holdfast.weights.functional import Functional
 from holdfast.weights.tree import WeightTree
 
 Permutations = Mapping[str, Tensor]
-"""For each group of units, (n,): unit i of the result is unit c[i] of what is permuted."""
+"""For each set of units, (n,): unit i of the result is unit c[i] of what is permuted."""
 
 _SAME_UNITS = (
     nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Identity,
     nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten,
 )  # fmt: skip
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Axis:
     """The units that an axis of a tensor runs over.
 
     Attributes:
-        units: Name of the group of units.
+        units: Name of the set of units.
         each: Entries for each unit, one after the other: H·W where a picture of channels was flattened.
     """
 
@@ -45,11 +45,14 @@ class PermutationSpec:
 
     Attributes:
         axes: For each tensor, an :class:`Axis` or None for each of its dimensions; tensors left out are not moved.
-        taps: For each group of units, a layer that puts out their activations, for matching by these.
+        taps: For each set of units, a layer that puts out their activations, for matching by these.
+        bundles: For each set of units that is normalised in bundles, how many these are: only whole bundles are
+            swapped, and units within one.
     """
 
     axes: Mapping[str, tuple[Axis | None, ...]]
     taps: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    bundles: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @staticmethod
     def of(module: nn.Module) -> PermutationSpec:
@@ -62,41 +65,19 @@ class PermutationSpec:
         >>> PermutationSpec.of(net).axes["2.weight"]
         (None, Axis(units='0', each=1))
         """
-        axes: dict[str, tuple[Axis | None, ...]] = {}
-        taps: dict[str, str] = {}
         layers = list(_chain(module, ""))
         weighted = [name for name, layer in layers if isinstance(layer, (nn.Linear, nn.Conv2d))]
         if not weighted:
             raise UserError(
                 f"{type(module).__name__} has no linear or convolutional layer: there is nothing to permute"
             )
-        units: str | None = None
-        size = 0
+        walk = _Walk(weighted[-1])
         for name, layer in layers:
-            if isinstance(layer, (nn.Linear, nn.Conv2d)):
-                incoming = None if units is None else Axis(units, layer.weight.shape[1] // size)
-                units, size = (None, 0) if name == weighted[-1] else (name, len(layer.weight))
-                outgoing = None if units is None else Axis(units)
-                rest = (None,) * (layer.weight.ndim - 2)
-                axes[f"{name}.weight"] = (outgoing, incoming, *rest)
-                if layer.bias is not None:
-                    axes[f"{name}.bias"] = (outgoing,)
-            elif isinstance(layer, _NORMS) and units is not None:
-                each = next((len(p) // size for p in (*layer.parameters(), *layer.buffers()) if p.ndim == 1), 1)
-                for part, tensor in (*layer.named_parameters(), *layer.named_buffers()):
-                    if tensor.ndim == 1:
-                        axes[f"{name}.{part}"] = (Axis(units, each),)
-            elif not isinstance(layer, (*_SAME_UNITS, *_NORMS)):
-                raise UserError(
-                    f"layer {name!r} is {type(layer).__name__}, of which the units are not known: write down the axes "
-                    "of a PermutationSpec yourself"
-                )
-            if units is not None:
-                taps[units] = name
-        return PermutationSpec(axes, taps)
+            walk.meet(name, layer)
+        return PermutationSpec(walk.axes, walk.taps, walk.bundles)
 
     def sizes(self, tree: WeightTree) -> dict[str, int]:
-        """How many units each group has."""
+        """How many units each set has."""
         tensors = tree.tensors
         return {
             axis.units: tensors[name].shape[place] // axis.each
@@ -111,7 +92,7 @@ class PermutationSpec:
 
     def random(self, tree: WeightTree, rng: torch.Generator) -> dict[str, Tensor]:
         """Random permutations."""
-        return {units: torch.randperm(size, generator=rng) for units, size in self.sizes(tree).items()}
+        return {units: _shuffled(size, self.bundles.get(units, 1), rng) for units, size in self.sizes(tree).items()}
 
     def check(self, module: nn.Module, x: Tensor, rng: torch.Generator) -> None:
         """Make sure that a random permutation leaves a network's outputs as they are.
@@ -154,6 +135,62 @@ def moved(tensor: Tensor, axes: tuple[Axis | None, ...], permutations: Permutati
             index = (order[:, None] * axis.each + torch.arange(axis.each)).flatten()
             tensor = tensor.index_select(place, index.to(tensor.device))
     return tensor
+
+
+@dataclass
+class _Walk:
+    """What is known of a chain of layers after some of them.
+
+    Attributes:
+        last: The layer whose outputs are the network's.
+        units: The set of units that the next layer reads; None before the first and after the last.
+        size: How many they are.
+    """
+
+    last: str
+    units: str | None = None
+    size: int = 0
+    axes: dict[str, tuple[Axis | None, ...]] = dataclasses.field(default_factory=dict)
+    taps: dict[str, str] = dataclasses.field(default_factory=dict)
+    bundles: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def meet(self, name: str, layer: nn.Module) -> None:
+        """Go through one more layer."""
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            self._weighted(name, layer)
+        elif isinstance(layer, _NORMS):
+            self._norm(name, layer)
+        elif not isinstance(layer, _SAME_UNITS):
+            raise UserError(
+                f"layer {name!r} is {type(layer).__name__}, of which the units are not known: write down the axes of "
+                "a PermutationSpec yourself"
+            )
+        if self.units is not None:
+            self.taps[self.units] = name
+
+    def _weighted(self, name: str, layer: nn.Linear | nn.Conv2d) -> None:
+        incoming = None if self.units is None else Axis(self.units, layer.weight.shape[1] // self.size)
+        self.units, self.size = (None, 0) if name == self.last else (name, len(layer.weight))
+        outgoing = None if self.units is None else Axis(self.units)
+        self.axes[f"{name}.weight"] = (outgoing, incoming, *[None] * (layer.weight.ndim - 2))
+        if layer.bias is not None:
+            self.axes[f"{name}.bias"] = (outgoing,)
+
+    def _norm(self, name: str, layer: nn.Module) -> None:
+        if self.units is None:
+            return
+        if isinstance(layer, nn.GroupNorm):
+            self.bundles[self.units] = layer.num_groups
+        for part, tensor in (*layer.named_parameters(), *layer.named_buffers()):
+            if tensor.ndim == 1:
+                self.axes[f"{name}.{part}"] = (Axis(self.units, len(tensor) // self.size),)
+
+
+def _shuffled(size: int, bundles: int, rng: torch.Generator) -> Tensor:
+    """(n,) a random permutation of bundles of units, and of the units in each."""
+    each = size // bundles
+    within = torch.stack([torch.randperm(each, generator=rng) for _ in range(bundles)])
+    return (torch.randperm(bundles, generator=rng)[:, None] * each + within).flatten()
 
 
 def _chain(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:

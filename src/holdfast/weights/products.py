@@ -6,6 +6,7 @@ curvature matrix-vector products for second-order gradient descent*, Neural Comp
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,9 @@ class GaussNewtonProduct:
 
 def _along(function: Callable[..., Any], at: Any, direction: Any) -> tuple[Any, Any]:
     """A function's value and its derivative along a direction."""
-    value, derivative, *_ = torch.func.jvp(function, (at,), (direction,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch loads its rules for this with its own old compiler
+        value, derivative, *_ = torch.func.jvp(function, (at,), (direction,))
     return value, derivative
 
 

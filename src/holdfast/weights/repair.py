@@ -18,7 +18,8 @@ from holdfast.weights.functional import Functional
 from holdfast.weights.recalibration import has_running_statistics, recalibrate
 from holdfast.weights.tree import WeightTree
 
-_EPS = 1e-5
+_LEAST = 1e-4
+"""A channel counts as varying at least by this share of its goal, so that dead ones are not blown up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ def repair(
     seen = _moments_while_mended(network, merged, inputs, goals)
     parameters = dict(merged.parameters)
     for layer, goal in goals.items():
-        factor = (goal.variance / (seen[layer].variance + _EPS)).sqrt()
+        factor = _factor(goal, seen[layer].variance)
         weight, bias = parameters[f"{layer}.weight"], parameters[f"{layer}.bias"]
         parameters[f"{layer}.weight"] = weight * factor.to(weight).reshape(-1, *[1] * (weight.ndim - 1))
         parameters[f"{layer}.bias"] = (goal.mean + factor * (bias.double() - seen[layer].mean)).to(bias)
@@ -102,6 +103,12 @@ def _moments_while_mended(
     return moments
 
 
+def _factor(goal: Moments, variance: Tensor) -> Tensor:
+    """(C,) what a layer's outputs of this variance are multiplied by to vary as the goal does."""
+    tiny = torch.finfo(variance.dtype).tiny
+    return (goal.variance / (variance + _LEAST * goal.variance).clamp_min(tiny)).sqrt()
+
+
 @contextlib.contextmanager
 def _hooked(
     layers: Mapping[str, nn.Module], sums: Mapping[str, list[Any]], goals: Mapping[str, Moments]
@@ -115,7 +122,7 @@ def _hooked(
                 return None
             mean = first / len(rows)
             variance = (second / len(rows) - mean.square()).clamp_min(0)
-            factor = (goals[name].variance / (variance + _EPS)).sqrt()
+            factor = _factor(goals[name], variance)
             shape = (-1, *[1] * (output.ndim - 2))
             shift = goals[name].mean - factor * mean
             return output * factor.to(output).reshape(shape) + shift.to(output).reshape(shape)
