@@ -2,6 +2,7 @@
 
 from holdfast.training.budget import Budget
 from holdfast.training.context import StepContext
+from holdfast.training.many import Member, fit_many, why_apart
 from holdfast.training.optimizers import SGD, Adam, AdamW, Optimizer
 from holdfast.training.records import Record
 from holdfast.training.rules import Last, Oracle, SelectionRule, Validation, WorstEnvironment, WorstGroup
@@ -20,6 +21,7 @@ __all__ = [
     "GradientStep",
     "Last",
     "LogSchedule",
+    "Member",
     "MemoryStore",
     "Optimizer",
     "Oracle",
@@ -33,4 +35,6 @@ __all__ = [
     "Validation",
     "WorstEnvironment",
     "WorstGroup",
+    "fit_many",
+    "why_apart",
 ]

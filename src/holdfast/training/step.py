@@ -136,7 +136,7 @@ class GradientStep(nn.Module):
         self._follow_schedule(optimizer, progress)
         context = self._run(model, batch, progress)
         optimizer.zero_grad()
-        penalty = self._penalty(context)
+        penalty = self.penalty_of(context)
         diagnostics = self._backward(context, penalty) if self.aggregator is None else self._aggregate(context, penalty)
         if self.regularizer is not None:
             self.regularizer(model)
@@ -171,10 +171,14 @@ class GradientStep(nn.Module):
         lr = self.optimizer.lr * self.schedule.lr_factor(self.updates, progress)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        if self.penalties and not self._penalized and self.schedule.penalty_factor(progress) == 1.0:
-            self._penalized = True
-            if self.schedule.reset_optimizer:
-                optimizer.state.clear()
+        if self.penalties_begin(progress) and self.schedule.reset_optimizer:
+            optimizer.state.clear()
+
+    def penalties_begin(self, progress: float) -> bool:
+        """Whether penalties count fully from this update on; true once."""
+        begin = bool(self.penalties) and not self._penalized and self.schedule.penalty_factor(progress) == 1.0
+        self._penalized = self._penalized or begin
+        return begin
 
     def _run(self, model: nn.Module, batch: Batch, progress: float) -> StepContext:
         assert self.loss is not None, "setup() was not called"
@@ -183,16 +187,24 @@ class GradientStep(nn.Module):
             losses = self.loss(outputs, batch.labels)
         return StepContext(batch, outputs, features, losses, self.loss, self.updates, progress)
 
-    def _penalty(self, context: StepContext) -> Tensor | None:
+    def penalty_of(self, context: StepContext) -> Tensor | None:
+        """The sum of the penalties with their weights and the schedule's factor; None where nothing counts."""
         factor = self.schedule.penalty_factor(context.progress)
         if not self.penalties or factor == 0:
             return None
         return factor * torch.stack([weight * penalty(context) for weight, penalty in self.penalties]).sum()
 
     def _backward(self, context: StepContext, penalty: Tensor | None) -> Mapping[str, Tensor]:
-        risk = self._pooled(context) if self.risk is None else self.risk(context.environment_losses)
+        risk = self.risk_of(context)
         (risk if penalty is None else risk + penalty).backward()  # type: ignore[no-untyped-call]
         return {} if penalty is None else {"penalty": penalty.detach()}
+
+    def risk_of(self, context: StepContext) -> Tensor:
+        """What is minimised but for penalties: the risk, or the weighted mean over rows."""
+        if self.risk is not None:
+            return self.risk(context.environment_losses)
+        weight = context.batch.weight
+        return context.losses.mean() if weight is None else (weight * context.losses).sum() / weight.sum()
 
     def _aggregate(self, context: StepContext, penalty: Tensor | None) -> Mapping[str, Tensor]:
         assert self._engine is not None, "setup() was not called"
@@ -201,7 +213,7 @@ class GradientStep(nn.Module):
             context.batch.environment,
             aggregator=self.aggregator,
             row_weights=context.batch.weight,
-            environment_weights=self._environment_weights(context.environment_losses),
+            environment_weights=self.environment_weights(context.environment_losses),
             state=self.aggregator_state,
             retain_graph=penalty is not None,
         )
@@ -211,7 +223,7 @@ class GradientStep(nn.Module):
         penalty.backward()  # type: ignore[no-untyped-call]
         return {"penalty": penalty.detach(), **result.diagnostics}
 
-    def _environment_weights(self, losses: EnvironmentLosses) -> Tensor:
+    def environment_weights(self, losses: EnvironmentLosses) -> Tensor:
         """w_e = ∂risk/∂L_e."""
         if self.risk is None:
             return losses.shares
@@ -224,8 +236,3 @@ class GradientStep(nn.Module):
                 stacklevel=2,
             )
         return weights
-
-    @staticmethod
-    def _pooled(context: StepContext) -> Tensor:
-        weight = context.batch.weight
-        return context.losses.mean() if weight is None else (weight * context.losses).sum() / weight.sum()

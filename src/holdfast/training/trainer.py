@@ -118,6 +118,7 @@ class Trainer:
         if budget.amount < 1 or batch_size < 1:
             raise UserError(f"the budget is {budget.amount} {budget.unit} and the batch {batch_size}: both must be ≥ 1")
         self.seed, self.budget, self.batch_size = seed, budget, batch_size
+        self.precision = precision
         self.fabric = Fabric(accelerator=device, devices=1, precision=precision)
         self.dtype = torch.float64 if precision == "64-true" else torch.float32
         self.store = MemoryStore() if store is None else store
@@ -197,7 +198,7 @@ class Trainer:
         models = dict(model) if isinstance(model, Mapping) else {"model": model}
         for module in models.values():
             module.to(device=self.device, dtype=self.dtype)
-        batches = self._augmented(source or self._rows(view, stage), stage)
+        batches = self._augmented(source or self.source(view, stage), stage)
         loop = _Loop(self, models, view, step, stage, batches, budget or self.budget, keep)
         with contextlib.closing(step), self.randomness(f"stage {stage}"):
             loop.run()
@@ -207,10 +208,13 @@ class Trainer:
         self.fits[stage] = fit
         return fit
 
-    def _rows(self, view: TrainingView, stage: str) -> Source:
-        """The same number of rows from each environment, or from 16 of them, at every step."""
-        sampler = EnvironmentSampler(view.train.environment.codes, self.batch_size, self.rng(f"batches {stage}"))
-        return self.rows(view, sampler)
+    def source(self, view: TrainingView, stage: str) -> Source:
+        """The usual batches of a stage."""
+        return self.rows(view, self.sampler(view, stage))
+
+    def sampler(self, view: TrainingView, stage: str) -> EnvironmentSampler:
+        """The usual rows of a stage: as many from each environment, or from 16 of them, at every step."""
+        return EnvironmentSampler(view.train.environment.codes, self.batch_size, self.rng(f"batches {stage}"))
 
     def _augmented(self, source: Source, stage: str) -> Source:
         return Augmented(source, self.augment, self.rng(f"augmentation {stage}")) if self.augment else source
@@ -231,17 +235,25 @@ class Trainer:
                 raise UserError(f"step {select} was not kept: there are {', '.join(map(str, loop.kept))}")
             chosen = select
         elif isinstance(select, SelectionRule) and select.role is not None:
-            records = self._records(loop, models["model"], view, select.role)
+            records = self.records(loop.load, loop.kept, models["model"], view, select.role)
             chosen = select.choose(records)
         for name, module in models.items():
             module.load_state_dict(loop.load(chosen)[name])
         return Fit(models, loop.done, tuple(loop.kept), tuple(loop.history), chosen, loop.load, loop.ledger, records)
 
-    def _records(self, loop: _Loop, model: nn.Module, view: TrainingView, role: Role) -> tuple[Record, ...]:
+    def records(
+        self,
+        load: Callable[[int], Mapping[str, Mapping[str, Tensor]]],
+        kept: Sequence[int],
+        model: nn.Module,
+        view: TrainingView,
+        role: Role,
+    ) -> tuple[Record, ...]:
+        """Scores of kept weights on the rows of a role; the model is moved through them."""
         data = view.role(role).to("cpu", self.dtype)
         records: list[Record] = []
-        for step in loop.kept:
-            model.load_state_dict(loop.load(step)["model"])
+        for step in kept:
+            model.load_state_dict(load(step)["model"])
             records += record(step, forward(model, data, self.device), role, role, data, view.kind)
         return tuple(records)
 
