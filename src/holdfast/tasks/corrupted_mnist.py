@@ -17,7 +17,7 @@ from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Task, TaskData
 from holdfast.models.mlp import MLP
-from holdfast.perturbations import CORRUPTIONS
+from holdfast.perturbations import SIMPLE_CORRUPTIONS
 from holdfast.tasks.image_set import FEWEST_ROWS, read_image_set, splits_of
 from holdfast.tasks.painting import PaintedReader
 from holdfast.tasks.pictures import examples
@@ -31,7 +31,7 @@ class CorruptedMNIST(Task):
     """MNIST or Fashion-MNIST whose environments are corruptions: mild ones in training, unseen ones in the test.
 
     The idea is that of Mu, Gilmer, *MNIST-C: a robustness benchmark for computer vision*, 2019, arXiv:1906.02337; the
-    corruptions are those of :mod:`holdfast.perturbations.corruptions`. Every image is corrupted once, and its values
+    corruptions are those of :mod:`holdfast.perturbations.simple_corruptions`. Every image is corrupted once, and its values
     rounded to 8 bits. Of the training images five in six are for training, the others for selection, holdout and
     ``test-same``, under the corruptions of the training; ``test`` holds the official test images under the held-out
     ones.
@@ -89,8 +89,8 @@ class CorruptedMNIST(Task):
             if not corruptions:
                 raise UserError(f"task {self.name!r}: {role}=[] leaves no environment: name one corruption at least")
             for corruption in corruptions:
-                if corruption not in (CLEAN, *CORRUPTIONS):
-                    raise unknown_name(f"corruption of task {self.name!r}", corruption, (CLEAN, *CORRUPTIONS))
+                if corruption not in (CLEAN, *SIMPLE_CORRUPTIONS):
+                    raise unknown_name(f"corruption of task {self.name!r}", corruption, (CLEAN, *SIMPLE_CORRUPTIONS))
             named.append(tuple(one if one == CLEAN else f"{one} {severity}" for one in corruptions))
         train, test = named
         for name, times in Counter(train + test).items():
@@ -108,6 +108,8 @@ class CorruptedMNIST(Task):
             name, _, severity = environment.names[code].partition(" ")
             rows = (environment.codes == code).nonzero()[:, 0]
             if name != CLEAN:
-                x = CORRUPTIONS[name](images[rows, None] / 255, int(severity), self._rng(environment.names[code]))
+                x = SIMPLE_CORRUPTIONS[name](
+                    images[rows, None] / 255, int(severity), self._rng(environment.names[code])
+                )
                 corrupted[rows] = (x[:, 0] * 255).round().to(torch.uint8)
         return corrupted

@@ -1,4 +1,4 @@
-"""Corruptions of images: a few simple ones, each of five severities.
+"""Simple corruptions of small images: a few, each of five severities.
 
 The idea of named corruptions with severities is that of Hendrycks, Dietterich, *Benchmarking neural network robustness
 to common corruptions and perturbations*, ICLR 2019, arXiv:1903.12261; amounts here are chosen for small images.
@@ -62,7 +62,7 @@ def stripes(images: Tensor, severity: int, rng: torch.Generator) -> Tensor:
     return (images + amount * lit[:, None, None, :]).clamp(0, 1)
 
 
-CORRUPTIONS: Mapping[str, Corruption] = {
+SIMPLE_CORRUPTIONS: Mapping[str, Corruption] = {
     "gaussian-noise": gaussian_noise,
     "blur": blur,
     "contrast": contrast,

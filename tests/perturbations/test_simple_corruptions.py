@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from holdfast.perturbations import CORRUPTIONS
-from holdfast.perturbations.corruptions import blur, brightness, contrast, gaussian_noise, pixelate, stripes
+from holdfast.perturbations import SIMPLE_CORRUPTIONS
+from holdfast.perturbations.simple_corruptions import blur, brightness, contrast, gaussian_noise, pixelate, stripes
 
 
 def images(channels: int = 3, size: int = 28) -> torch.Tensor:
@@ -21,23 +21,23 @@ def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", SIMPLE_CORRUPTIONS)
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 8), (2, 14)])
 def test_shape_range_and_repeatability(name: str, channels: int, size: int) -> None:
     x = images(channels, size)
     before = x.clone()
     for severity in range(1, 6):
-        corrupted = CORRUPTIONS[name](x, severity, rng())
+        corrupted = SIMPLE_CORRUPTIONS[name](x, severity, rng())
         assert corrupted.shape == x.shape
         assert 0 <= corrupted.min() <= corrupted.max() <= 1
-        assert corrupted.equal(CORRUPTIONS[name](x, severity, rng()))
+        assert corrupted.equal(SIMPLE_CORRUPTIONS[name](x, severity, rng()))
         assert not corrupted.equal(x)
     assert x.equal(before)
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", SIMPLE_CORRUPTIONS)
 def test_severity_grows(name: str) -> None:
-    changes = [(CORRUPTIONS[name](images(), s, rng()) - images()).square().mean().item() for s in range(1, 6)]
+    changes = [(SIMPLE_CORRUPTIONS[name](images(), s, rng()) - images()).square().mean().item() for s in range(1, 6)]
     assert changes == sorted(changes)
     assert changes[0] < changes[-1] / 2
 
