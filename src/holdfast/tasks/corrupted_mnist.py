@@ -31,8 +31,8 @@ class CorruptedMNIST(Task):
     """MNIST or Fashion-MNIST whose environments are corruptions: mild ones in training, unseen ones in the test.
 
     The idea is that of Mu, Gilmer, *MNIST-C: a robustness benchmark for computer vision*, 2019, arXiv:1906.02337; the
-    corruptions are those of :mod:`holdfast.perturbations.simple_corruptions`. Every image is corrupted once, and its values
-    rounded to 8 bits. Of the training images five in six are for training, the others for selection, holdout and
+    corruptions are those of :mod:`holdfast.perturbations.simple_corruptions`. Every image is corrupted once, and its
+    values rounded to 8 bits. Of the training images five in six are for training, the others for selection, holdout and
     ``test-same``, under the corruptions of the training; ``test`` holds the official test images under the held-out
     ones.
 
