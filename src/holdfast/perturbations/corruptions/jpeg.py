@@ -49,11 +49,11 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
     if images.shape[1] == 1:
         return _stored(pixels, _table(_LUMA_TABLE, quality)).div_(255)
     H, W = images.shape[2:]
-    y, colors = _to_luma_and_colors(F.pad(pixels, (0, W % 2, 0, H % 2), mode="replicate"))
-    y = _stored(y, _table(_LUMA_TABLE, quality))
-    colors = _stored(F.avg_pool2d(colors, 2).round_(), _table(_COLOR_TABLE, quality))
+    y, colors = _to_luma_and_colors(F.pad(pixels, (0, -W % 16, 0, H % 2), mode="replicate"))
+    y = _stored(y[:, :, :H, :W], _table(_LUMA_TABLE, quality))
+    colors = _stored(_halved(colors), _table(_COLOR_TABLE, quality))[..., : (W + 1) // 2]
     colors = F.interpolate(colors, scale_factor=2.0, mode="bilinear").round_()
-    return _from_luma_and_colors(y, colors)[:, :, :H, :W].div_(255)
+    return _from_luma_and_colors(y, colors[:, :, :H, :W]).div_(255)
 
 
 def _stored(pixels: Tensor, table: Tensor) -> Tensor:
@@ -63,10 +63,18 @@ def _stored(pixels: Tensor, table: Tensor) -> Tensor:
     height, width = padded.shape[2] // 8, padded.shape[3] // 8
     blocks = padded.view(*padded.shape[:2], height, 8, width, 8).transpose(3, 4)
     transform, table = _cosines().to(pixels), table.to(pixels).flatten()
-    coefficients = (blocks.flatten(4) @ transform.T).div_(table).round_().mul_(table)
-    levels = (coefficients @ transform).view(blocks.shape).transpose(3, 4).reshape(padded.shape)
+    coefficients = (blocks.flatten(4) @ transform.T).mul_(8).round_()  # the library's have three bits after the point
+    steps = coefficients.abs().div_(8 * table).add_(0.5).floor_().copysign_(coefficients)
+    levels = (steps.mul_(table) @ transform).view(blocks.shape).transpose(3, 4).reshape(padded.shape)
     out: Tensor = levels.add_(128)[:, :, :H, :W].round_().clamp_(0, 255)
     return out
+
+
+def _halved(pixels: Tensor) -> Tensor:
+    """Means of 2 × 2 levels, rounded up and down in turn where they lie in the middle, as the library does."""
+    means = F.avg_pool2d(pixels, 2)
+    turns = torch.arange(means.shape[3], device=pixels.device) % 2
+    return means.add_((1 + turns) / 4).floor_()
 
 
 def _to_luma_and_colors(pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -85,7 +86,9 @@ def corrupt_each(images: Tensor, name: str, severity: int, *, scale: Scale, seed
     corruption, amount = _chosen(name, severity, scale)
     _check(images)
     out = torch.empty_like(images)
-    at_once = max(1, _VALUES_AT_ONCE // max(1, images[:1].numel()))
+    if not len(images):
+        return out
+    at_once = max(1, _VALUES_AT_ONCE // math.prod(images.shape[1:]))
     for part, part_seeds, into in zip(*(torch.split(rows, at_once) for rows in (images, seeds, out)), strict=True):
         draws = Draws.of(part_seeds, images.device)
         into.copy_(in_8_bits(corruption.apply(part.float(), amount, draws)))
