@@ -70,14 +70,12 @@ class CurvedPath(Evaluation):
         losses = profiles(around.objective(around.train))
         found = [measured(f"highest loss on {name}", p.highest, around.train, "train") for name, p in losses.items()]
         found += [measured(f"loss barrier on {name}", p.barrier, around.train, "train") for name, p in losses.items()]
-        shown = [drawn("training loss on the curve", losses, "training loss", "At 0 this network, at 1 the other.")]
+        shown = [drawn("training loss on the curve", losses, "training loss")]
         if around.test is not None:
             what = "error" if around.classes else "loss"
             errors = profiles(around.error_on_test)
             found += [
                 measured(f"highest {what} on {name}", p.highest, around.test, "test") for name, p in errors.items()
             ]
-            shown.append(
-                drawn(f"test {what} on the curve", errors, f"test {what}", "At 0 this network, at 1 the other.")
-            )
+            shown.append(drawn(f"test {what} on the curve", errors, f"test {what}"))
         return Result(tuple(found), tuple(shown))

@@ -64,14 +64,12 @@ class LinearPath(Evaluation):
         shown: list[Artifact] = []
         losses = lines.profiles(around.objective(around.train), self.points)
         found += [measured(f"loss barrier, {name}", p.barrier, around.train, "train") for name, p in losses.items()]
-        shown.append(drawn("training loss on the line", losses, "training loss", "At 0 this network, at 1 the other."))
+        shown.append(drawn("training loss on the line", losses, "training loss"))
         if around.test is not None:
             what = "error" if around.classes else "loss"
             errors = lines.profiles(around.error_on_test, self.points)
             found += [measured(f"{what} barrier, {name}", p.barrier, around.test, "test") for name, p in errors.items()]
-            shown.append(
-                drawn(f"test {what} on the line", errors, f"test {what}", "At 0 this network, at 1 the other.")
-            )
+            shown.append(drawn(f"test {what} on the line", errors, f"test {what}"))
         return Result(tuple(found), tuple(shown))
 
 

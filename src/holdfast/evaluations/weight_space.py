@@ -80,10 +80,10 @@ def measured(metric: str, value: float, rows: Dataset, split: str) -> Measuremen
     return Measurement(metric, float(value), split, len(rows), higher_is_better=False)
 
 
-def drawn(name: str, profiles: Mapping[str, Profile], y_label: str, caption: str) -> Curve:
-    """Profiles as curves."""
+def drawn(name: str, profiles: Mapping[str, Profile], y_label: str) -> Curve:
+    """Profiles between a network and another, as curves."""
     series = {label: (profile.positions, profile.values) for label, profile in profiles.items()}
-    return Curve(name, series, "position", y_label, caption=caption)
+    return Curve(name, series, "position", y_label, caption="At 0 this network, at 1 the other.")
 
 
 def _rows(task: TaskData, role: Role, most: int, rng: np.random.Generator) -> Dataset | None:
