@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,7 @@ def _combined(name: str, stored: Sequence[tuple[float, StoredWeights]]) -> Itera
         total = parts[0].to(exact).mul_(stored[0][0])
         for (coefficient, _), part in zip(stored[1:], parts[1:], strict=True):
             total.add_(part.to(exact), alpha=coefficient)
-        if not total.sum().isfinite() and not total.isfinite().all():
+        if not math.isfinite(total.sum().item()) and not total.isfinite().all():
             paths = " and ".join(str(weights.path) for _, weights in stored)
             raise UserError(f"{name} of {paths} gives values that are not finite: take weights from before they were")
         yield total.to(kind)
