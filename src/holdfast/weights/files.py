@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from holdfast.core.files import atomic_path, read_json, read_tree, write_json
 from holdfast.weights.tree import WeightTree, check_alike
 
 INDEX = "model.safetensors.index.json"
-PIECE = 1 << 19
+PIECE = 1 << 16
 """Entries that are combined at a time, so that they stay in a processor's cache."""
 
 _NAMES = {
@@ -38,14 +39,34 @@ class StoredWeights:
     Attributes:
         path: What was named.
         readers: What reads each tensor, by its name.
+        places: The file of each tensor and where in it the tensor begins, where that is known.
     """
 
     path: Path
     readers: Mapping[str, Callable[[], Tensor]]
+    places: Mapping[str, tuple[Path, int]]
 
     def read(self, name: str) -> Tensor:
         """A tensor, mapped from the disk where it can be; it is not to be changed."""
         return self.readers[name]()
+
+    def pieces(self, name: str) -> Iterator[Tensor]:
+        """A tensor's entries, flat, some at a time; each piece is to be used before the next is asked for."""
+        tensor = self.read(name).flatten()
+        if name not in self.places:
+            yield from torch.split(tensor, PIECE)
+            return
+        # Reading into one piece of memory is faster than touching what is mapped for the first time.
+        piece = torch.empty(min(PIECE, len(tensor)), dtype=tensor.dtype)
+        array: Any = piece.view(torch.uint8).numpy()
+        memory = memoryview(array)
+        path, start = self.places[name]
+        with path.open("rb", buffering=0) as file:
+            file.seek(start)
+            for place in range(0, len(tensor), PIECE):
+                count = min(PIECE, len(tensor) - place)
+                _fill(file, memory[: count * piece.itemsize], path)
+                yield piece[:count]
 
 
 def stored_weights(path: str | Path) -> StoredWeights:
@@ -56,9 +77,12 @@ def stored_weights(path: str | Path) -> StoredWeights:
     """
     path = Path(path)
     readers: dict[str, Callable[[], Tensor]] = {}
+    places: dict[str, tuple[Path, int]] = {}
     for shard in _shards(path):
-        readers |= _readers(shard)
-    return StoredWeights(path, readers)
+        of_shard, own = _readers(shard), _is_own(shard)
+        readers |= of_shard
+        places |= {} if own else {name: (shard, start) for name, start in _starts(shard).items()}
+    return StoredWeights(path, readers, places)
 
 
 def read_weights(path: str | Path, module: nn.Module) -> WeightTree:
@@ -128,22 +152,19 @@ def combine_files(terms: Sequence[tuple[float, str | Path]], output: Path, *, sh
 
 def _combined(name: str, stored: Sequence[tuple[float, StoredWeights]]) -> Iterator[Tensor]:
     """The flat sum in pieces; each is to be used before the next is asked for."""
-    parts = [weights.read(name).flatten() for _, weights in stored]
-    kind = parts[0].dtype
+    kind = stored[0][1].read(name).dtype
     if not kind.is_floating_point:
-        yield from torch.split(parts[0], PIECE)
+        yield from stored[0][1].pieces(name)
         return
     exact = torch.promote_types(kind, torch.float32)
-    total = torch.empty(min(PIECE, len(parts[0])), dtype=exact)
-    for start in range(0, len(parts[0]), PIECE):
-        piece = total[: len(parts[0]) - start]
-        torch.mul(parts[0][start : start + PIECE].to(exact), stored[0][0], out=piece)
+    for parts in zip(*(weights.pieces(name) for _, weights in stored), strict=True):
+        total = parts[0].to(exact).mul_(stored[0][0])
         for (coefficient, _), part in zip(stored[1:], parts[1:], strict=True):
-            piece.add_(part[start : start + PIECE].to(exact), alpha=coefficient)
-        if not piece.sum().isfinite() and not piece.isfinite().all():
+            total.add_(part.to(exact), alpha=coefficient)
+        if not math.isfinite(total.sum().item()) and not total.isfinite().all():
             paths = " and ".join(str(weights.path) for _, weights in stored)
             raise UserError(f"{name} of {paths} gives values that are not finite: take weights from before they were")
-        yield piece.to(kind)
+        yield total.to(kind)
 
 
 def _write(path: Path, kinds: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], pieces: Any) -> None:
@@ -209,9 +230,31 @@ def _shards(path: Path) -> list[Path]:
     return found
 
 
+def _fill(file: BinaryIO, memory: memoryview, path: Path) -> None:
+    """Read until some memory is full."""
+    while len(memory):
+        count = file.readinto(memory)  # type: ignore[attr-defined]
+        if not count:
+            raise UserError(f"{path} became shorter while it was read: copy it again")
+        memory = memory[count:]
+
+
+def _starts(path: Path) -> dict[str, int]:
+    """Where each tensor of a safetensors file begins."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    return {name: 8 + length + entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__"}
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a finished cell wrote a file: names of tensors then stand in a structure beside them."""
+    return "tree" in (_opened(path).metadata() or {})
+
+
 def _readers(path: Path) -> dict[str, Callable[[], Tensor]]:
     file = _opened(path)
-    if "tree" in (file.metadata() or {}):  # of a finished cell
+    if _is_own(path):
         return {name: functools.partial(lambda tensor: tensor, tensor) for name, tensor in read_tree(path).items()}
     return {name: functools.partial(file.get_tensor, name) for name in file.keys()}  # noqa: SIM118  # no mapping
 
