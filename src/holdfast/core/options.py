@@ -260,7 +260,7 @@ def _with_options(start: Any, given: Mapping[str, Any], what: str, prefix: str =
             unknown = prefix + ".".join([name, *list(inner)[:1]])
             raise unknown_name(f"option of {what}", unknown, [prefix + known for known in options])
         values[name] = _typed(options[name], parts[""], what, prefix) if "" in parts else current[name]
-        if inner:
+        if inner or isinstance(values[name], type):
             values[name] = _with_options(values[name], inner, what, f"{prefix}{name}.")
     missing = [name for name, value in {**current, **values}.items() if value is dataclasses.MISSING]
     if missing:
@@ -278,14 +278,14 @@ def _by_name(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _typed(option: Option, value: Any, what: str, prefix: str) -> Any:
-    """The value as the option's type: jsonargparse converts text; a dataclass is chosen by its name."""
+    """The value as the option's type: jsonargparse converts text; the name of a dataclass gives that class."""
     import jsonargparse
 
     if isinstance(value, option.classes):
         return value
     for cls in option.classes:
         if str(value).lower() == cls.__name__.lower():
-            return _with_options(cls, {}, what, f"{prefix}{option.name}.")
+            return cls
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--value", type=option.type)
     try:
