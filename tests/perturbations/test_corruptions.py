@@ -201,7 +201,7 @@ def test_gaussian_blur_is_scipys() -> None:
     expected = ndimage.gaussian_filter(x.double().numpy(), (0, 0, 1.0, 1.0), mode="nearest", truncate=4)
     torch.testing.assert_close(changed(x, "gaussian-blur", 5), torch.from_numpy(expected).float(), atol=LEVEL, rtol=0)
     mirrored = ndimage.gaussian_filter(x.double().numpy(), (0, 0, 12.0, 12.0), mode="reflect", truncate=3)
-    found = blurred(x, 12.0, truncate=3.0, mirrored=True)
+    found = blurred(x, 12.0, truncate=3.0, edge="reflect")
     torch.testing.assert_close(found, torch.from_numpy(mirrored).float(), atol=1e-5, rtol=0)
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from holdfast.perturbations.corruptions.corruption import Corruption
 from holdfast.perturbations.corruptions.draws import Draws
-from holdfast.perturbations.corruptions.filters import blurred, smeared, zoom_sizes, zoomed_by_sizes
+from holdfast.perturbations.corruptions.filters import blurred, smeared, weighted, zoom_sizes, zoomed_by_sizes
 
 
 def gaussian_blur(images: Tensor, sigma: float, draws: Draws) -> Tensor:
@@ -28,13 +28,7 @@ def defocus_blur(images: Tensor, amount: tuple[float, float], draws: Draws) -> T
         amount: Radius of the disk and deviation of the blur that softens its rim, in pixels.
         draws: Not used.
     """
-    kernel = _disk(*amount).to(images)
-    reach = len(kernel) // 2
-    columns, rows = (min(reach, n - 1) for n in reversed(images.shape[2:]))
-    kernel = kernel[reach - rows : reach + rows + 1, reach - columns : reach + columns + 1]
-    padded = F.pad(images, (columns, columns, rows, rows), mode="reflect")
-    singly = padded.flatten(0, 1).unsqueeze(1)
-    return F.conv2d(singly, (kernel / kernel.sum())[None, None]).view_as(images)
+    return weighted(images, _disk(*amount))
 
 
 def glass_blur(images: Tensor, amount: tuple[float, int, int], draws: Draws) -> Tensor:

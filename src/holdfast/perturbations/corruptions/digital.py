@@ -36,7 +36,7 @@ def elastic_transform(images: Tensor, amount: tuple[float, float, float], draws:
     far, smooth, corner = (share * min(H, W) for share in amount)
     target = _triangle(H, W) + corner * (2 * draws.uniform(3, 2).cpu() - 1)
     moved = _sampled(images, _affine(target, _triangle(H, W), H, W).to(images), mirror_on_pixel=True)
-    field = blurred(draws.uniform(2, H, W).mul_(2).sub_(1), smooth, truncate=3.0, mirrored=True).mul_(far)
+    field = blurred(draws.uniform(2, H, W).mul_(2).sub_(1), smooth, truncate=3.0, edge="reflect").mul_(far)
     down, right = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
     grid = torch.stack([right, down]).to(images)
     return _sampled(moved, field.add_(grid).movedim(1, 3), mirror_on_pixel=False)

@@ -8,18 +8,22 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+Edge = Literal["nearest", "reflect", "mirror"]
+"""What lies beyond the edges: the last pixel, or the image mirrored on the rim or on the middle of the last pixel."""
+
 NEGLIGIBLE = 4e-4
 """A tenth of one of 255 levels: weights of a kernel that are together less are left out."""
 
 
-def blurred(images: Tensor, sigma: float, *, truncate: float = 4.0, mirrored: bool = False) -> Tensor:
-    """A Gaussian blur of (…, H, W), in pixels; beyond the edges the edge goes on, or the image mirrored."""
-    height, width = (_gaussian(n, sigma, truncate, mirrored).to(images) for n in images.shape[-2:])
+def blurred(images: Tensor, sigma: float, *, truncate: float = 4.0, edge: Edge = "nearest") -> Tensor:
+    """A Gaussian blur of (…, H, W), in pixels, without what is more than ``truncate`` deviations away."""
+    height, width = (_gaussian(n, sigma, truncate, edge).to(images) for n in images.shape[-2:])
     return along_both(images, height, width)
 
 
@@ -87,20 +91,46 @@ def _middle(images: Tensor, size: tuple[int, ...]) -> Tensor:
     return images[:, :, top : top + size[0], left : left + size[1]]
 
 
+def weighted(images: Tensor, kernel: Tensor) -> Tensor:
+    """Means of (…, H, W) under the weights of a square kernel; beyond the edges the image is mirrored on its pixels.
+
+    The kernel is a sum of a few that are products of two lines, by its singular values.
+    """
+    down, sizes, right = torch.linalg.svd(kernel.double())
+    total = torch.zeros_like(images)
+    for k in range(int((sizes > NEGLIGIBLE * sizes[0] / len(sizes)).sum())):
+        lines = down[:, k] * sizes[k], right[k]
+        matrices = (band(n, line, "mirror").to(images) for n, line in zip(images.shape[-2:], lines, strict=True))
+        total += along_both(images, *matrices)
+    return total
+
+
+def band(n: int, weights: Tensor, edge: Edge) -> Tensor:
+    """(n, n) matrix of the sums of an axis under weights (2k + 1,) around each pixel.
+
+    >>> band(3, torch.tensor([0.25, 0.5, 0.25]), "nearest")
+    tensor([[0.7500, 0.2500, 0.0000],
+            [0.2500, 0.5000, 0.2500],
+            [0.0000, 0.2500, 0.7500]])
+    """
+    reach = len(weights) // 2
+    seen = torch.arange(n)[:, None] + torch.arange(-reach, reach + 1)
+    if edge != "nearest":
+        again = 2 * n if edge == "reflect" else max(2 * n - 2, 1)
+        seen = seen % again
+        seen = torch.minimum(seen, again - (edge == "reflect") - seen)
+    matrix = torch.zeros(n, n, dtype=torch.float64)
+    return matrix.scatter_add_(1, seen.clamp(0, n - 1), weights.double().expand(n, -1)).float()
+
+
 @functools.cache
-def _gaussian(n: int, sigma: float, truncate: float, mirrored: bool) -> Tensor:
+def _gaussian(n: int, sigma: float, truncate: float, edge: Edge) -> Tensor:
     """(n, n) matrix of a Gaussian blur along an axis."""
     reach = int(truncate * sigma + 0.5)
     if not reach:
         return torch.eye(n)
-    offsets = torch.arange(-reach, reach + 1)
-    weights = torch.exp(-((offsets.double() / sigma) ** 2) / 2)
-    seen = torch.arange(n)[:, None] + offsets
-    if mirrored:
-        seen = seen % (2 * n)
-        seen = torch.minimum(seen, 2 * n - 1 - seen)
-    matrix = torch.zeros(n, n, dtype=torch.float64)
-    return matrix.scatter_add_(1, seen.clamp(0, n - 1), (weights / weights.sum()).expand(n, -1)).float()
+    weights = torch.exp(-((torch.arange(-reach, reach + 1).double() / sigma) ** 2) / 2)
+    return band(n, weights / weights.sum(), edge)
 
 
 @functools.cache

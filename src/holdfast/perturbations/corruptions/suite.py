@@ -144,5 +144,6 @@ def _check(images: Tensor) -> None:
     check_shape(tuple(images.shape[1:]))
     if not images.is_floating_point():
         raise UserError(f"corruptions take numbers in [0, 1], not {images.dtype}: divide 8-bit images by 255")
-    if images.numel() and not bool(((images >= 0) & (images <= 1)).all()):
+    low, high = (float(limit) for limit in images.aminmax()) if images.numel() else (0.0, 1.0)
+    if not (low >= 0 and high <= 1):  # so that numbers that are none are refused
         raise UserError("corruptions take images with values in [0, 1], and some are not: corrupt before normalising")
