@@ -304,8 +304,9 @@ def page(found: dict[str, tuple[float, float]]) -> str:
         "# Corruptions: batches against one image after the other",
         "",
         f"Written by `python benchmarks/corruptions.py` on {date.today().isoformat()}: torch {torch.__version__}, "
-        f"numpy {np.__version__}, scipy {scipy.__version__}, Pillow {PIL.__version__}, Python {platform.python_version()}, "
-        f"{platform.machine()}, one thread, color images of {SIDE}×{SIDE} pixels, the amounts of CIFAR-10-C, all five "
+        f"numpy {np.__version__}, scipy {scipy.__version__}, Pillow {PIL.__version__}, "
+        f"Python {platform.python_version()}, {platform.machine()}, one thread, color images of {SIDE}×{SIDE} "
+        "pixels, the amounts of CIFAR-10-C, all five "
         f"severities, medians of {REPEATS} interleaved runs over {OURS} and {THEIRS} images. The baseline corrupts one "
         "image of bytes after the other with numpy, scipy and Pillow, as the published scripts do, written anew from "
         "the descriptions. The scripts themselves call OpenCV, scikit-image and ImageMagick, which are not installed "
