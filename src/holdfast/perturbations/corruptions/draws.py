@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -44,3 +45,11 @@ class Draws:
         for row, rng in zip(out.unbind(), self.generators, strict=True):
             row.uniform_(generator=rng)
         return out.to(self.device)
+
+    def bits(self, *shape: int) -> Tensor:
+        """Whole numbers, uniform on all of 16 bits: (N, *shape) int16."""
+        values = math.prod(shape)
+        out = torch.empty(len(self.generators), -(-values // 4), dtype=torch.int64)
+        for row, rng in zip(out.unbind(), self.generators, strict=True):
+            row.random_(torch.iinfo(torch.int64).min, None, generator=rng)
+        return out.view(torch.int16)[:, :values].reshape(-1, *shape).to(self.device)

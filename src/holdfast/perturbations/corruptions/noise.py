@@ -32,10 +32,13 @@ def shot_noise(images: Tensor, photons: float, draws: Draws) -> Tensor:
 
 
 def impulse_noise(images: Tensor, share: float, draws: Draws) -> Tensor:
-    """Salt and pepper: this share of the values is black or white, as of broken pixels and lost bits."""
-    chance = draws.uniform(*images.shape[1:]).sub_(0.5)
-    # Twice at least what takes any value to black or white, and zero for the others.
-    return torch.add(images, torch.hardshrink(chance, (1 - share) / 2), alpha=4 / (1 - share))
+    """Salt and pepper: this share of the values is black or white, as of broken pixels and lost bits.
+
+    The share is rounded to multiples of 2⁻¹⁵, so that 16 random bits decide over a value.
+    """
+    kept = 2.0**15 - round(share * 2**15)
+    chance = draws.bits(*images.shape[1:]).float().add_(0.5)  # of ± 2¹⁵; what lies further out than this is changed
+    return torch.add(images, torch.hardshrink(chance, kept), alpha=2 / kept)
 
 
 def speckle_noise(images: Tensor, std: float, draws: Draws) -> Tensor:
