@@ -53,6 +53,14 @@ def test_a_threshold_that_is_missed_refutes_the_claim(
     assert reason in finding.reason
 
 
+def test_an_interval_that_holds_the_threshold_decides_nothing() -> None:
+    undecided = noisy()
+    undecided[:, COMMON.index("shot-noise")] += np.array([-0.1, 0.05, 0.15])[:, None]
+    finding = judged(errors(), undecided)
+    assert finding.verdict == "inconclusive"
+    assert finding.reason.startswith("not decided: under shot-noise lowered by 33%")
+
+
 def test_without_data_nothing_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOLDFAST_DATA", raising=False)
     finding = WeightsCorruptionDrop().reproduce()
