@@ -95,8 +95,7 @@ def glass_blur(image: Array, amount: tuple[float, int, int], rng: np.random.Gene
         for h in range(len(x) - reach, reach, -1):
             for w in range(len(x) - reach, reach, -1):
                 down, right = rng.integers(-reach, reach, size=2)
-                here, there = x[h, w].copy(), x[h + down, w + right].copy()
-                x[h, w], x[h + down, w + right] = there, here
+                x[h, w] = x[h + down, w + right]
     return blurred(x, sigma)
 
 

@@ -36,7 +36,7 @@ LARGEST_STD = 0.38
 @register(name="weights/corruption-drop")
 @dataclass(frozen=True, kw_only=True)
 class WeightsCorruptionDrop(Reproduction):
-    """A small network on a part of Fashion-MNIST, under corruptions with the amounts of ImageNet-C, and with noise added.
+    """A small network on a part of Fashion-MNIST, under corruptions with the amounts of ImageNet-C.
 
     The card names MNIST or CIFAR-10. On MNIST, nearly black and white, shot noise is hardly felt, and no corruption
     with the amounts of CIFAR-10-C; on CIFAR-10 a network that is trained in a minute errs on four of ten clean images,

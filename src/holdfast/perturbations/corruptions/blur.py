@@ -1,4 +1,4 @@
-"""Blurs: a value becomes a mean over its surroundings, or is exchanged with one of them."""
+"""Blurs: a value becomes a mean over its surroundings, or one of them."""
 
 from __future__ import annotations
 
@@ -32,27 +32,26 @@ def defocus_blur(images: Tensor, amount: tuple[float, float], draws: Draws) -> T
 
 
 def glass_blur(images: Tensor, amount: tuple[float, int, int], draws: Draws) -> Tensor:
-    """Through frosted glass: blurred, pixels exchanged with near ones one after the other, and blurred again.
+    """Through frosted glass: blurred, each pixel replaced by a near one, and blurred again.
 
-    The exchanges run from the lower right to the upper left. Those that are out of each other's reach are done at
-    once, which leaves the outcome as it is.
+    The paper speaks of exchanges, but the published script copies: in numpy both sides of its exchange are views.
+    Pixels are replaced one after the other from the lower right to the upper left; those that are out of each other's
+    reach are replaced at once, which leaves the outcome as it is.
 
     Args:
         images: (N, C, H, W).
-        amount: Deviation of the blur, how far away the partner of an exchange is at most, and how many rounds.
-        draws: Choose the partners.
+        amount: Deviation of the blur, how far away the other pixel is at most, and how many rounds.
+        draws: Choose the other pixels.
     """
     sigma, reach, rounds = amount
     N, _, H, W = images.shape
     seen = torch.arange(H * W, device=images.device).repeat(N, 1)
     for _ in range(rounds):
         down, right = (draws.uniform(2, H * W) * 2 * reach).long().sub_(reach).unbind(1)
-        partner = torch.arange(H * W, device=images.device) + down * W + right
+        other = torch.arange(H * W, device=images.device) + down * W + right
         for pixels in _together(H, W, reach):
             places = pixels.to(images.device).expand(N, -1)
-            others = partner.gather(1, places)
-            here, there = seen.gather(1, places), seen.gather(1, others)
-            seen.scatter_(1, places, there).scatter_(1, others, here)
+            seen.scatter_(1, places, seen.gather(1, other.gather(1, places)))
     first = blurred(images, sigma).flatten(2)
     shuffled = first.gather(2, seen[:, None].expand(-1, first.shape[1], -1))
     return blurred(shuffled.view_as(images), sigma)
@@ -99,10 +98,10 @@ def _disk(radius: float, softened: float) -> Tensor:
 
 
 def _together(height: int, width: int, reach: int) -> Iterator[Tensor]:
-    """Positions in a flattened image whose exchanges are done at once, in order.
+    """Positions in a flattened image that are replaced at once, in order.
 
-    In the order of the exchanges a pixel is in row i and column j. It is done at the time i · (2 · reach + 1) + j:
-    later than all before it that touch the same pixels, and with none of them.
+    Counted from the lower right a pixel is in row i and column j. It is replaced at the time i · (2 · reach + 1) + j:
+    later than all before it within its reach, and with none of them.
     """
     rows = torch.arange(height - reach, reach, -1)
     columns = torch.arange(width - reach, reach, -1)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from holdfast.perturbations.corruptions.corruption import Corruption
 from holdfast.perturbations.corruptions.draws import Draws
-from holdfast.perturbations.corruptions.filters import along_both, blurred
+from holdfast.perturbations.corruptions.filters import Edge, along_both, blurred
 from holdfast.perturbations.corruptions.jpeg import jpeg
 
 
@@ -35,11 +35,11 @@ def elastic_transform(images: Tensor, amount: tuple[float, float, float], draws:
     H, W = images.shape[2:]
     far, smooth, corner = (share * min(H, W) for share in amount)
     target = _triangle(H, W) + corner * (2 * draws.uniform(3, 2).cpu() - 1)
-    moved = _sampled(images, _affine(target, _triangle(H, W), H, W).to(images), mirror_on_pixel=True)
+    moved = _sampled(images, _affine(target, _triangle(H, W), H, W).to(images), edge="mirror")
     field = blurred(draws.uniform(2, H, W).mul_(2).sub_(1), smooth, truncate=3.0, edge="reflect").mul_(far)
     down, right = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
     grid = torch.stack([right, down]).to(images)
-    return _sampled(moved, field.add_(grid).movedim(1, 3), mirror_on_pixel=False)
+    return _sampled(moved, field.add_(grid).movedim(1, 3), edge="reflect")
 
 
 def pixelate(images: Tensor, share: float, draws: Draws) -> Tensor:
@@ -86,14 +86,12 @@ def _affine(source: Tensor, target: Tensor, height: int, width: int) -> Tensor:
     return places
 
 
-def _sampled(images: Tensor, places: Tensor, *, mirror_on_pixel: bool) -> Tensor:
-    """Values of (N, C, H, W) at places (x, y) in pixels, (N, H, W, 2), bilinear; beyond the edges it is mirrored.
-
-    The mirror stands on the middle of the outermost pixels, or on their outer edge.
-    """
+def _sampled(images: Tensor, places: Tensor, edge: Edge) -> Tensor:
+    """Values of (N, C, H, W) at places (x, y) in pixels, (N, H, W, 2), bilinear; ``edge`` is one of the mirrors."""
+    on_pixels = edge == "mirror"
     size = torch.tensor([images.shape[3], images.shape[2]], device=images.device)
-    grid = places * (2 / (size - 1)) - 1 if mirror_on_pixel else (2 * places + 1) / size - 1
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=mirror_on_pixel)
+    grid = places * (2 / (size - 1)) - 1 if on_pixels else (2 * places + 1) / size - 1
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=on_pixels)
 
 
 @functools.cache

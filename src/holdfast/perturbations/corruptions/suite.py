@@ -36,9 +36,8 @@ def corrupt(images: Tensor, name: str, severity: int, *, scale: Scale, rng: torc
 
     Hendrycks, Dietterich, *Benchmarking neural network robustness to common corruptions and perturbations*, ICLR 2019,
     arXiv:1903.12261, with the amounts of the published scripts. Lengths in pixels stay what they are whatever the size
-    of the images. What differs: ``frost-synth`` stands for frost, whose ice is a photograph; the pixels of
-    ``glass-blur`` are exchanged as the paper says, where the script copies them; values are rounded to 8 bits and not
-    cut off.
+    of the images. What differs: ``frost-synth`` stands for frost, whose ice is a photograph; the rims of drops in
+    ``spatter`` are found more simply; values are rounded to 8 bits and not cut off.
 
     Args:
         images: (N, C, H, W) in [0, 1]: grey or color, 8 × 8 pixels at least; left as they are.
