@@ -85,6 +85,17 @@ def test_the_curve_starts_at_the_clean_error_and_follows_severities() -> None:
     assert y[1] < y[2]
 
 
+def test_the_curve_of_many_corruptions_has_a_line_for_each_kind(pick: Callable[..., Measurement]) -> None:
+    result = run(CorruptionError(severities=(2,)), rows("test"))
+    (curve,) = (a for a in result.artifacts if isinstance(a, Curve))
+    assert list(curve.series) == ["all corruptions", "noise", "blur", "weather", "digital"]
+    assert curve.series["all corruptions"][1][1] == pytest.approx(pick(result, metric="mean-corruption-error").value)
+    noises = [
+        pick(result, metric="corruption-error", group=f"{n}-noise").value for n in ("gaussian", "shot", "impulse")
+    ]
+    assert curve.series["noise"][1][1] == pytest.approx(np.mean(noises))
+
+
 def test_the_rows_are_those_of_the_first_split_without_shift() -> None:
     result = run(CorruptionError(names=("fog",)), rows("test", shifted=True), rows("test-same"))
     assert {m.split for m in result.measurements} == {"test-same"}

@@ -18,11 +18,12 @@ from holdfast.core.registry import register
 from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Split, TaskData
 from holdfast.evaluations.scored import Level, ScoredRows, measured_splits, score, with_interval
-from holdfast.perturbations.corruptions import COMMON, SEVERITIES, Scale, check_names, corrupted_inputs
+from holdfast.perturbations.corruptions import COMMON, FAMILIES, SEVERITIES, Scale, check_names, corrupted_inputs
 from holdfast.statistics import Interval, bootstrap, no_interval, rate_interval, weighted_mean
 from holdfast.statistics.corruption_error import ALEXNET, ALEXNET_CLEAN, Errors, divisors, mce, relative_mce
 
 ALL = "all corruptions"
+MOST_LINES = 7
 
 
 @register
@@ -205,12 +206,18 @@ class _Scored:
         return Table("error under corruptions", columns, tuple(lines), caption)
 
     def curve(self, severities: tuple[int, ...]) -> Curve:
-        """Error against severity, which is 0 for clean rows."""
+        """Error against severity, 0 for clean rows: of each corruption, or of each kind where there are many."""
         start, x = self.error(self.clean), (0.0, *map(float, sorted(severities)))
         order = np.argsort(severities)
-        each = {name: np.array(self.errors(name))[order].tolist() for name in self.wrong}
-        mean = np.mean(list(each.values()), axis=0).tolist()
-        series = {name: (x, (start, *errors)) for name, errors in {ALL: mean, **each}.items()}
+        each = {name: np.array(self.errors(name))[order] for name in self.wrong}
+        groups: dict[str, list[str]] = {name: [name] for name in each}
+        if len(each) > MOST_LINES:
+            groups = {kind: [name for name in each if name in names] for kind, names in FAMILIES.items()}
+        series = {
+            title: (x, (start, *np.mean([each[name] for name in names], axis=0).tolist()))
+            for title, names in {ALL: list(each), **groups}.items()
+            if names
+        }
         return Curve("error against severity", series, "severity", "error", caption=f"On {self.rows.split}.")
 
 

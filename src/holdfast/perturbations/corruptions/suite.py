@@ -25,6 +25,14 @@ EXTRA = ("speckle-noise", "gaussian-blur", "spatter", "saturate")
 COMMON = tuple(name for name in CORRUPTIONS if name not in EXTRA)
 """The 15 of the benchmark."""
 
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "noise": tuple(NOISES),
+    "blur": tuple(BLURS),
+    "weather": tuple(WEATHER),
+    "digital": tuple(DIGITAL),
+}
+"""Names by kind."""
+
 SEVERITIES = (1, 2, 3, 4, 5)
 
 SMALLEST = 8
