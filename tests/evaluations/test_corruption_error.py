@@ -124,11 +124,11 @@ def test_weights_count_and_units_are_resampled(pick: Callable[..., Measurement])
 
 def test_by_alexnet(pick: Callable[..., Measurement]) -> None:
     names = ("brightness", "frost-synth", "saturate")
-    result = run(CorruptionError(names=names, scale="imagenet", reference="alexnet"), rows("test"))
+    result = run(CorruptionError(names=names, scale="imagenet", baseline="alexnet"), rows("test"))
     own = pick(result, metric="corruption-error", group="brightness").value
     found = pick(result, metric="mce")
     assert found.value == pytest.approx(own / ALEXNET["brightness"])
-    assert found.note == "without frost-synth, saturate, which the reference lacks"
+    assert found.note == "without frost-synth, saturate, which the baseline lacks"
     assert found.low is not None
     assert found.low < found.value < found.high
     relative = pick(result, metric="relative-mce").value
@@ -142,9 +142,9 @@ def test_by_alexnet(pick: Callable[..., Measurement]) -> None:
         ("names=[]", "name each once, one at least"),
         ('names=["fog","fog"]', "name each once"),
         ("severities=[0]", r"must lie in \[1, 5\]"),
-        ("reference=alexnet", "add scale=imagenet"),
-        ("reference=alexnet:scale=imagenet:severities=[1]", "all severities"),
-        ('reference=alexnet:scale=imagenet:names=["frost-synth"]', "no errors under frost-synth"),
+        ("baseline=alexnet", "add scale=imagenet"),
+        ("baseline=alexnet:scale=imagenet:severities=[1]", "all severities"),
+        ('baseline=alexnet:scale=imagenet:names=["frost-synth"]', "no errors under frost-synth"),
         ("scale=tiny", "one of cifar, imagenet"),
     ],
 )

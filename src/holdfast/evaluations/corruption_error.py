@@ -32,9 +32,9 @@ class CorruptionError(Evaluation):
     """The error under each common corruption at each severity, their mean, and what the model loses under them.
 
     Hendrycks, Dietterich, *Benchmarking neural network robustness to common corruptions and perturbations*, ICLR 2019,
-    arXiv:1903.12261. Without a reference the mean corruption error is the plain mean, as is usual for CIFAR-10-C, and
+    arXiv:1903.12261. Without a baseline the mean corruption error is the plain mean, as is usual for CIFAR-10-C, and
     the relative one the mean rise over the error of clean rows. With AlexNet's published errors it is the paper's mCE,
-    of use for ImageNet alone; ``frost-synth``, whose ice is not the published one, has no reference and is left out of
+    of use for ImageNet alone; ``frost-synth``, whose ice is not the published one, has no published error and is left out of
     it, as are the corruptions that the paper keeps out of the mean.
 
     Rows are those of the first test split that is not shifted, otherwise of the first such selection split. The
@@ -44,7 +44,7 @@ class CorruptionError(Evaluation):
         names: The corruptions; by default the 15 of the benchmark.
         severities: From 1 to 5, each once.
         scale: Whose amounts: ``cifar`` for small images, ``imagenet`` for those of about 224 pixels.
-        reference: By what errors are divided: ``none`` or ``alexnet``, which asks for the scale of ImageNet.
+        baseline: By whose errors those are divided: ``none``, or ``alexnet`` with the amounts of ImageNet-C.
         max_rows: So many rows are used at most, drawn at random.
         level: Of the intervals.
         corruption_seed: Fixes the rows and the randomness of the corruptions.
@@ -55,7 +55,7 @@ class CorruptionError(Evaluation):
     names: tuple[str, ...] = COMMON
     severities: Annotated[tuple[int, ...], Range(1, 5)] = SEVERITIES
     scale: Scale = "cifar"
-    reference: Literal["none", "alexnet"] = "none"
+    baseline: Literal["none", "alexnet"] = "none"
     max_rows: Annotated[int, Range(low=1)] = 1_000
     level: Level = 0.95
     corruption_seed: int = 0
@@ -65,10 +65,10 @@ class CorruptionError(Evaluation):
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"{option}={list(values)}: name each once, one at least")
         check_names(self.names)
-        if self.reference == "alexnet" and (self.scale != "imagenet" or set(self.severities) != set(SEVERITIES)):
-            raise ValueError("reference=alexnet is known for ImageNet alone: add scale=imagenet and all severities")
-        if self.reference == "alexnet" and not set(self.names) & set(ALEXNET):
-            raise ValueError(f"reference=alexnet has no errors under {', '.join(self.names)}: name one of the paper's")
+        if self.baseline == "alexnet" and (self.scale != "imagenet" or set(self.severities) != set(SEVERITIES)):
+            raise ValueError("baseline=alexnet is known for ImageNet alone: add scale=imagenet and all severities")
+        if self.baseline == "alexnet" and not set(self.names) & set(ALEXNET):
+            raise ValueError(f"baseline=alexnet has no errors under {', '.join(self.names)}: name one of the paper's")
 
     def evaluate(self, predictor: Predictor, task: TaskData, rng: np.random.Generator) -> Result:
         splits = [s for s in measured_splits(task, ("test",)) if not s.shifted]
@@ -113,12 +113,12 @@ class CorruptionError(Evaluation):
             scored.measurement("mean-corruption-error", plain),
             scored.measurement("relative-mean-corruption-error", plain - scored.clean),
         ]
-        return measured + (self._by_alexnet(scored) if self.reference == "alexnet" else [])
+        return measured + (self._by_alexnet(scored) if self.baseline == "alexnet" else [])
 
     def _by_alexnet(self, scored: _Scored) -> list[Measurement]:
         names = [name for name in self.names if name in ALEXNET]
         left_out = [name for name in self.names if name not in ALEXNET]
-        note = f"without {', '.join(left_out)}, which the reference lacks" if left_out else ""
+        note = f"without {', '.join(left_out)}, which the baseline lacks" if left_out else ""
         errors: Errors = {name: scored.errors(name) for name in names}
         values = {
             "mce": (mce(errors, ALEXNET), 0.0),
