@@ -34,8 +34,8 @@ class CorruptionError(Evaluation):
     Hendrycks, Dietterich, *Benchmarking neural network robustness to common corruptions and perturbations*, ICLR 2019,
     arXiv:1903.12261. Without a baseline the mean corruption error is the plain mean, as is usual for CIFAR-10-C, and
     the relative one the mean rise over the error of clean rows. With AlexNet's published errors it is the paper's mCE,
-    of use for ImageNet alone; ``frost-synth``, whose ice is not the published one, has no published error and is left out of
-    it, as are the corruptions that the paper keeps out of the mean.
+    of use for ImageNet alone; ``frost-synth``, whose ice is not the published one, has no published error and is left
+    out of it, as are the corruptions that the paper keeps out of the mean.
 
     Rows are those of the first test split that is not shifted, otherwise of the first such selection split. The
     corruptions of a row depend on its id alone, so that all models see the same. Intervals are over rows.
