@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holdfast.weights.functional import Objective
 from holdfast.weights.tree import Direction, WeightTree
@@ -29,9 +30,8 @@ def diagonal_gauss_newton(objective: Objective, tree: WeightTree) -> Direction:
     for start in range(0, len(rows), ROWS):
         batch = rows.batch(slice(start, min(start + ROWS, len(rows))))
         x = batch.x if isinstance(batch.x, dict) else {"": batch.x}
-        diagonal = torch.func.vmap(lambda x, y: _of_row(objective, tree, x, y), in_dims=(0, 0), randomness="error")(
-            x, batch.labels
-        )
+        with sdpa_kernel(SDPBackend.MATH):  # other attention kernels keep no rows apart
+            diagonal = torch.func.vmap(lambda x, y: _of_row(objective, tree, x, y))(x, batch.labels)
         share = objective.share(batch)
         for name, part in diagonal.items():
             total[name] += torch.tensordot(share.to(part), part, dims=1)
