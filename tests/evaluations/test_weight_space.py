@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +127,24 @@ def test_curvature_of_a_linear_regression_is_its_second_moment() -> None:
     (shared,) = [a for a in result.artifacts if isinstance(a, Matrix)]
     assert shared.rows == ("north", "south")
     assert shared.values[0][0] == pytest.approx(1.0)
+
+
+def test_a_network_without_a_second_derivative_is_one_line() -> None:
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            return gradient
+
+    class Opaque(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Once.apply(super().forward(x))  # type: ignore[no-any-return, no-untyped-call]
+
+    with pytest.raises(UserError, match="curvature: torch cannot differentiate this network twice"):
+        evaluate(Curvature(), Opaque(5, 3), task())
 
 
 def test_slices_pass_through_the_network() -> None:

@@ -194,6 +194,20 @@ def test_diagonals_are_those_of_the_dense_matrix_and_of_environments() -> None:
     torch.testing.assert_close(mixed, found)
 
 
+def test_the_diagonal_of_a_network_that_looks_at_its_numbers() -> None:
+    class Careful(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * (2 if float(x.sum()) > 1e9 else 1)
+
+    net = mlp(4, 6, 3)
+    tree = WeightTree.of(net)
+    found = [
+        diagonal_gauss_newton(Objective(Functional.of(module), rows(), cross_entropy), tree)
+        for module in (net, Careful(*net))
+    ]
+    torch.testing.assert_close(flat(found[0]), flat(found[1]))
+
+
 def test_the_diagonal_of_tokens() -> None:
     """Rows that are dicts go through as well."""
 

@@ -102,19 +102,11 @@ class MeanOfTokens(nn.Module):
                 "model 'hf' takes text as tokens or pictures, not columns of numbers: add --tokenizer FOLDER"
             )
         mask = tokens["attention_mask"]
-        used = _used(mask)
+        used = slice(int(mask.sum(dim=1).amax()))
         mask = mask[:, used]
         states: Tensor = self.backbone(input_ids=tokens["input_ids"][:, used], attention_mask=mask).last_hidden_state
         weight = mask[:, :, None].to(states.dtype)
         return (states * weight).sum(dim=1) / weight.sum(dim=1)
-
-
-def _used(mask: Tensor) -> slice:
-    """The columns of a mask (B, L) that some row uses; all of them where torch maps over rows and hides the numbers."""
-    try:
-        return slice(int(mask.sum(dim=1).amax()))
-    except RuntimeError:
-        return slice(None)
 
 
 def prepare_for(path: str, config: Any) -> Prepare:
