@@ -87,6 +87,20 @@ def test_a_permuted_copy_has_a_barrier_that_aligning_takes_away(tmp_path: Path) 
     assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
 
 
+def test_running_statistics_are_computed_anew_on_the_way(tmp_path: Path) -> None:
+    data = task()
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    with torch.no_grad():
+        net[1].running_mean.fill_(1e3)  # of no rows that there are
+    write_weights(WeightTree.of(net), tmp_path / "o.safetensors")
+    losses = curve(
+        evaluate(LinearPath(other=str(tmp_path / "o.safetensors"), points=3), net, data), "training loss on the line"
+    )
+    assert max(max(ys) for name, ys in losses.items() if name != REPAIRED) < 3.0
+    assert losses[REPAIRED][1] < 3.0
+
+
 def test_a_curve_lies_lower_than_the_line(tmp_path: Path) -> None:
     data = task()
     net = network(data)
