@@ -19,6 +19,8 @@ COMMANDS_RUN = {
     "docs/images.md",
     "docs/quickstart.md",
     "docs/models.md",
+    "docs/search.md",
+    "docs/weights.md",
     "docs/tutorials/auditing-a-model.md",
     "docs/tutorials/own-table.md",
     "docs/tutorials/reading-a-report.md",

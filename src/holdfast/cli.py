@@ -47,7 +47,7 @@ _ELSEWHERE = {
 VERBS = {
     "run": "train methods on a task, evaluate them under shift, write a report",
     "audit": "what a model that you already have relies on and where it fails",
-    "sweep": "random search over the methods' options, then a run of the best",
+    "sweep": "search over the methods' options, then a run of the best",
     "list": "what there is: tasks, methods, evaluations, rules, models, reproductions, cells",
     "show": "one plug-in with its options, or one finished cell",
     "report": "write the report of a finished run again",
@@ -247,7 +247,13 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=16,
         metavar="N",
-        help="settings per method, the defaults first; default %(default)s",
+        help="settings per method, those given first; default %(default)s",
+    )
+    parser.add_argument(
+        "--sampler", default="random", metavar="NAME", help="random, sobol or optuna says which settings come next"
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="of training, after which a method gets no further settings"
     )
 
 

@@ -179,6 +179,39 @@ def test_a_sweep_tries_the_default_first_and_says_how_many(call: Call) -> None:
     assert {cell["cell"] for cell in plan} <= {path.name for path in Path("runs/cells").iterdir()}
 
 
+@pytest.mark.parametrize("sampler", ["random", "sobol", "optuna"])
+def test_every_sampler_tries_other_settings_and_the_same_ones_again(call: Call, sampler: str) -> None:
+    if sampler == "optuna":
+        pytest.importorskip("optuna", reason="optuna is an extra")
+    words = ["--method", "erm", "--steps", 2, "--seeds", 1, "--evaluate", "performance", "--trials", 3]
+    task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
+    called = call("sweep", task, *words, "--sampler", sampler, "--json")
+    assert (called.code, called.err) == (0, "")
+    (searched,) = strict(called.out)["sweep"]
+    assert len({trial["setting"] for trial in searched["trials"]}) == 3
+    cells = {path.name for path in Path("runs/cells").iterdir()}
+    again = strict(call("sweep", task, *words, "--sampler", sampler, "--json").out)["sweep"]
+    assert again == [searched]
+    assert {path.name for path in Path("runs/cells").iterdir()} == cells
+    assert call("sweep", task, *words, "--sampler", sampler, "--dry-run").code == 0
+
+
+def test_a_dry_sweep_of_optuna_knows_the_first_setting_alone(call: Call) -> None:
+    pytest.importorskip("optuna", reason="optuna is an extra")
+    task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
+    words = ["sweep", task, "--method", "erm", "--steps", 2, "--seeds", 1, "--trials", 9, "--dry-run"]
+    lines = call(*words, "--sampler", "optuna").out.splitlines()
+    assert "1 cell, 1 to do" in lines
+    assert "then  8 settings of each method at most, by the scores of those before" in lines
+
+
+def test_seconds_of_training_end_a_sweep(call: Call) -> None:
+    task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
+    words = ["--method", "erm", "--steps", 2, "--seeds", 1, "--evaluate", "performance", "--trials", 9]
+    content = strict(call("sweep", task, *words, "--seconds", "1e-6", "--json").out)
+    assert list(content["trials"].values()) == [1]
+
+
 def test_a_dry_sweep_shows_what_runs_after_the_search(call: Call) -> None:
     task = "spirals-shortcuts:environments=2:rows_per_environment=16:test_rows=16"
     words = ["sweep", task, "--method", "erm,irm", "--steps", 2, "--seeds", 3, "--trials", 2, "--dry-run"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,19 @@ def test_a_permuted_copy_has_a_barrier_that_aligning_takes_away(tmp_path: Path) 
     assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
 
 
+def test_running_statistics_are_computed_anew_on_the_way(tmp_path: Path) -> None:
+    data = task()
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    with torch.no_grad():
+        net[1].running_mean.fill_(1e3)  # of no rows that there are
+    write_weights(WeightTree.of(net), tmp_path / "o.safetensors")
+    result = evaluate(LinearPath(other=str(tmp_path / "o.safetensors"), points=3), net, data)
+    losses = curve(result, "training loss on the line")
+    assert set(losses) == {AS_THEY_ARE, ALIGNED}
+    assert max(map(max, losses.values())) < 3.0
+
+
 def test_a_curve_lies_lower_than_the_line(tmp_path: Path) -> None:
     data = task()
     net = network(data)
@@ -126,6 +140,24 @@ def test_curvature_of_a_linear_regression_is_its_second_moment() -> None:
     (shared,) = [a for a in result.artifacts if isinstance(a, Matrix)]
     assert shared.rows == ("north", "south")
     assert shared.values[0][0] == pytest.approx(1.0)
+
+
+def test_a_network_without_a_second_derivative_is_one_line() -> None:
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            return gradient
+
+    class Opaque(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Once.apply(super().forward(x))  # type: ignore[no-any-return, no-untyped-call]
+
+    with pytest.raises(UserError, match="curvature: torch cannot differentiate this network twice"):
+        evaluate(Curvature(), Opaque(5, 3), task())
 
 
 def test_slices_pass_through_the_network() -> None:

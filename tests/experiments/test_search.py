@@ -17,13 +17,19 @@ from holdfast.core.method import Method
 from holdfast.core.options import Choice, Uniform
 from holdfast.core.registry import create, plugins
 from holdfast.experiments.cells import FINAL
-from holdfast.experiments.grid import Grid
-from holdfast.experiments.search import Trial, best, merit_of, sampled, search
+from holdfast.experiments.grid import Chain, Grid
+from holdfast.experiments.proposals import Random, Trial
+from holdfast.experiments.search import Limits, best, merit_of, search
 from holdfast.experiments.store import CellStore
 from holdfast.training import Adam, Optimizer, SelectionRule
 from holdfast.training.records import Record
 
 MakeGrid = Callable[..., Grid]
+
+
+def sampled(chain: Chain, trial: int) -> Chain:
+    """The setting of a trial under random search."""
+    return Random().propose(chain, [Trial(chain, None)] * trial)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,22 +91,22 @@ def test_a_search_leaves_what_was_given_for_options_without_a_space() -> None:
 
 def test_trials_are_cells_of_the_first_seed_and_repeats_are_made_once(store: CellStore, make_grid: MakeGrid) -> None:
     grid = make_grid("erm", seeds=3)
-    (trials,) = search(grid, 4, store)
+    (trials,) = search(grid, Limits(4), store)
     assert [trial.chain for trial in trials] == [sampled(grid.chains[0], trial) for trial in range(4)]
     assert len(list(store)) == 4
     assert {cell.read("spec")["seed"] for cell in store} == {0}
-    assert search(grid, 4, store) == [trials]
+    assert search(grid, Limits(4), store) == [trials]
 
 
 def test_options_without_a_space_leave_one_trial(store: CellStore, make_grid: MakeGrid) -> None:
-    (trials,) = search(make_grid("erm+dfr"), 1, store)
+    (trials,) = search(make_grid("erm+dfr"), Limits(1), store)
     assert len(trials) == 1
     assert len({sampled((create(Method, "dfr"),), trial) for trial in range(5)}) == 1
 
 
 def test_a_failed_trial_is_a_warning_and_the_others_go_on(store: CellStore, make_grid: MakeGrid) -> None:
     with pytest.warns(UserWarning, match=r"trial erm:optimizer\.lr=\.inf with seed 0 failed: the loss is not finite"):
-        (trials,) = search(make_grid("erm:optimizer.lr=.inf"), 3, store)
+        (trials,) = search(make_grid("erm:optimizer.lr=.inf"), Limits(3), store)
     assert trials[0].merit is None
     assert best(trials) in trials[1:]
 
@@ -108,7 +114,7 @@ def test_a_failed_trial_is_a_warning_and_the_others_go_on(store: CellStore, make
 def test_when_every_trial_fails_the_search_fails_in_one_line(store: CellStore, make_grid: MakeGrid) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (trials,) = search(make_grid("erm:optimizer.lr=.inf"), 1, store)
+        (trials,) = search(make_grid("erm:optimizer.lr=.inf"), Limits(1), store)
     with pytest.raises(HoldfastError, match=r"every trial of erm failed \(1 in all\)"):
         best(trials)
 
@@ -133,4 +139,4 @@ def test_the_merit_is_that_of_the_selected_checkpoint_under_the_rule() -> None:
 
 def test_a_rule_that_looks_at_nothing_cannot_choose_a_setting(store: CellStore, make_grid: MakeGrid) -> None:
     with pytest.raises(UserError, match="--select validation"):
-        search(make_grid(select="last"), 2, store)
+        search(make_grid(select="last"), Limits(2), store)

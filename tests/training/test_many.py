@@ -155,6 +155,16 @@ def test_members_do_not_touch_each_other() -> None:
     assert_same(beside[:2], alone)
 
 
+def test_members_share_the_seconds_of_their_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(100_000))
+    monkeypatch.setattr("holdfast.training.trainer.time.monotonic", lambda: float(next(ticks)))
+    members = [Member(seed, network(seed), GradientStep()) for seed in range(4)]
+    joint = trainer(steps=5)
+    fits = fit_many(joint, members, view())
+    assert joint.ledger.seconds["main"] > 0
+    assert sum(fit.ledger.seconds["main"] for fit in fits) == pytest.approx(joint.ledger.seconds["main"])
+
+
 def test_the_rule_chooses_for_each_member() -> None:
     rates = (1e-4, 1e-1, 1.0)
     steps: Steps = [lambda lr=lr: GradientStep(optimizer=Adam(lr=lr)) for lr in rates]  # type: ignore[misc]

@@ -90,6 +90,33 @@ def test_products_of_a_network_are_those_of_the_dense_matrices(weighted: bool) -
     )
 
 
+class Attention(nn.Module):
+    """Of the kind whose fast kernels have no derivatives beyond the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inward, self.outward = nn.Linear(2, 12), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.inward(x.reshape(-1, 2, 2)).reshape(-1, 2, 3, 1, 4).permute(2, 0, 3, 1, 4)
+        return self.outward(nn.functional.scaled_dot_product_attention(*parts).mean(dim=(1, 2)))
+
+
+def test_curvature_goes_through_attention() -> None:
+    torch.manual_seed(0)
+    net = Attention().double()
+    objective, tree = Objective(Functional.of(net), rows(), cross_entropy), WeightTree.of(net)
+    direction = random_direction(tree.parameters, torch.Generator().manual_seed(0))
+    near = [objective.gradient(tree.moved(direction, step)) for step in (1e-5, -1e-5)]
+    product = HessianProduct(objective, tree)(direction)
+    for name, part in product.items():
+        torch.testing.assert_close(part, (near[0][name] - near[1][name]) / 2e-5, rtol=1e-5, atol=1e-8)
+    size = len(flat(tree.parameters))
+    dense = matrix(GaussNewtonProduct(objective, tree), dict(tree.parameters))
+    assert dense.shape == (size, size)
+    torch.testing.assert_close(flat(diagonal_gauss_newton(objective, tree)), dense.diagonal())
+
+
 def test_products_add_over_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     objective, tree = network_problem()
     whole = [p(dict(tree.parameters)) for p in (HessianProduct(objective, tree), GaussNewtonProduct(objective, tree))]
@@ -165,6 +192,20 @@ def test_diagonals_are_those_of_the_dense_matrix_and_of_environments() -> None:
     shares = [objective.rows.weight[objective.rows.environment.codes == code].sum() for code in (0, 1)]
     mixed = sum(s * flat(p) for s, p in zip(shares, parts.values(), strict=True)) / sum(shares)
     torch.testing.assert_close(mixed, found)
+
+
+def test_the_diagonal_of_a_network_that_looks_at_its_numbers() -> None:
+    class Careful(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * (2 if float(x.sum()) > 1e9 else 1)
+
+    net = mlp(4, 6, 3)
+    tree = WeightTree.of(net)
+    found = [
+        diagonal_gauss_newton(Objective(Functional.of(module), rows(), cross_entropy), tree)
+        for module in (net, Careful(*net))
+    ]
+    torch.testing.assert_close(flat(found[0]), flat(found[1]))
 
 
 def test_the_diagonal_of_tokens() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ from holdfast.experiments.checks import check_evaluations
 from holdfast.experiments.costs import Cost, measured_costs
 from holdfast.experiments.executors import Executor, executor_of
 from holdfast.experiments.grid import Grid
+from holdfast.experiments.proposals import Proposals, Trial, proposals_of
 from holdfast.experiments.run import run_grid
-from holdfast.experiments.search import Trial, best, check_searchable, sampled, search
+from holdfast.experiments.search import Limits, best, check_searchable, search, settings
 from holdfast.experiments.store import CellStore
 
 
 def main(options: argparse.Namespace) -> int:
     """Search, run the best, report with the number of trials in every row."""
+    limits = Limits(options.trials, math.inf if options.seconds is None else options.seconds)
+    proposals = proposals_of(options.sampler)
     grid = grid_of(options)
-    check_searchable(grid.rule)
+    check_searchable(grid)
     evaluations = evaluations_of(options.evaluate)
     if options.evaluate:
         check_evaluations(evaluations, grid.folds[0].data.kind)
@@ -34,11 +38,11 @@ def main(options: argparse.Namespace) -> int:
     store = CellStore(root / "cells")
     if options.dry_run:
         costs = measured_costs(dataclasses.replace(grid, seeds=grid.seeds[:1]), CellStore(root / "none"), evaluations)
-        _show_plan(grid, options.trials, store, (costs, executor), as_json=options.json)
+        _show_plan(grid, limits, proposals, store, (costs, executor), as_json=options.json)
         return 0
     cells = len(grid.chains) * len(grid.folds) * (options.trials + len(grid.seeds))
     with progress(cells, quiet=options.quiet) as tell:
-        found = search(grid, options.trials, store, tell, executor)
+        found = search(grid, limits, store, tell, executor, proposals)
         chosen = dataclasses.replace(grid, chains=tuple(best(trials).chain for trials in found))
         trials = {label: len(tried) for label, tried in zip(chosen.labels, found, strict=True)}
         folder = run_grid(
@@ -50,11 +54,21 @@ def main(options: argparse.Namespace) -> int:
     return show_result(folder, as_json=options.json, more={"sweep": _searched(grid, found)})
 
 
-def _show_plan(
-    grid: Grid, trials: int, store: CellStore, costs: tuple[Sequence[Cost], Executor], *, as_json: bool
+def _show_plan(  # each by its name
+    grid: Grid,
+    limits: Limits,
+    proposals: Proposals,
+    store: CellStore,
+    costs: tuple[Sequence[Cost], Executor],
+    *,
+    as_json: bool,
 ) -> None:
-    """The cells of the search, and what will run after it: the first seed of the best setting is one of them."""
-    cells = planned(_every_trial(grid, trials), store)
+    """The cells of the search, and what will run after it: the first seed of the best setting is one of them.
+
+    Where settings depend on scores only the first of each method is known.
+    """
+    trials = limits.trials
+    cells = planned(_every_trial(grid, 1 if proposals.needs_scores else trials, proposals), store)
     final = [
         {"fold": fold.name, "method": label, "seed": seed}
         for fold in grid.folds
@@ -66,6 +80,8 @@ def _show_plan(
     show_plan(cells, every, costs[1], as_json=as_json, more={"final": final})
     if as_json:
         return
+    if proposals.needs_scores:
+        print_text(f"then  {count(trials - 1, 'setting')} of each method at most, by the scores of those before")
     for cell in final:
         print_text(f"then  seed {cell['seed']}  the best of {cell['method']}  {cell['fold']}".rstrip())
     print_text(f"{count(len(final), 'cell')} after the search")
@@ -83,6 +99,6 @@ def _searched(grid: Grid, found: Sequence[Sequence[Trial]]) -> list[dict[str, An
     ]
 
 
-def _every_trial(grid: Grid, trials: int) -> Grid:
-    chains = tuple(dict.fromkeys(sampled(chain, trial) for chain in grid.chains for trial in range(trials)))
+def _every_trial(grid: Grid, trials: int, proposals: Proposals) -> Grid:
+    chains = tuple(dict.fromkeys(s for chain in grid.chains for s in settings(chain, trials, proposals)))
     return dataclasses.replace(grid, chains=chains, seeds=grid.seeds[:1])

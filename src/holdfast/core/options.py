@@ -43,9 +43,13 @@ class Range:
 
 
 class Distribution(Protocol):
-    """A search distribution: draws one value of an option."""
+    """A search distribution of the values of an option."""
 
-    def sample(self, rng: np.random.Generator) -> Any: ...
+    def sample(self, rng: np.random.Generator) -> Any:
+        """Draw a value."""
+
+    def at(self, u: float) -> Any:
+        """The value below which a share u in [0, 1] of the distribution lies."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,9 @@ class Uniform:
     def sample(self, rng: np.random.Generator) -> float:
         return float(rng.uniform(self.low, self.high))
 
+    def at(self, u: float) -> float:
+        return self.low + u * (self.high - self.low)
+
 
 @dataclass(frozen=True)
 class LogUniform:
@@ -69,6 +76,10 @@ class LogUniform:
     def sample(self, rng: np.random.Generator) -> float:
         return float(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
 
+    def at(self, u: float) -> float:
+        value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
+        return min(max(value, self.low), self.high)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -78,6 +89,9 @@ class Choice:
 
     def sample(self, rng: np.random.Generator) -> Any:
         return self.values[int(rng.integers(len(self.values)))]
+
+    def at(self, u: float) -> Any:
+        return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from holdfast.core.artifacts import Artifact, Curve, Matrix, Table
+from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
@@ -59,8 +60,15 @@ class Curvature(Evaluation):
         around = Surroundings.of(predictor, task, self.max_rows, rng)
         if around is None:
             return Result()
-        objective, tree = around.exact(around.train)
         signs = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        try:
+            return self._around(around, rng, signs)
+        except RuntimeError as error:  # of torch, where an operation has no second derivative
+            reason = str(error).partition("\n")[0][:150]
+            raise UserError(f"curvature: torch cannot differentiate this network twice ({reason})") from None
+
+    def _around(self, around: Surroundings, rng: np.random.Generator, signs: torch.Generator) -> Result:
+        objective, tree = around.exact(around.train)
         found: list[Measurement] = []
         for name, product in (
             ("hessian", HessianProduct(objective, tree)),

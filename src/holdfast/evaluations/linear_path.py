@@ -21,6 +21,7 @@ from holdfast.weights import (
     Profile,
     WeightTree,
     aligned,
+    has_running_statistics,
     interpolated,
     line_profile,
     match_weights,
@@ -107,7 +108,8 @@ class _Lines:
         if self.moved is None:
             return found
         found[ALIGNED] = line_profile(tree, self.moved, evaluate, points=points, mend=refreshed)
-        found[REPAIRED] = self._repaired(evaluate, points)
+        if not has_running_statistics(module):  # where there are some, they are repaired already
+            found[REPAIRED] = self._repaired(evaluate, points)
         return found
 
     def _repaired(self, evaluate: Evaluate, points: int) -> Profile:

@@ -18,7 +18,7 @@ from holdfast.training.rules import SelectionRule
 from holdfast.training.stacked import StackedNetwork, StackedRows, StackedStep, member_weights
 from holdfast.training.stages import LogSchedule
 from holdfast.training.step import GradientStep
-from holdfast.training.trainer import Fit, Trainer
+from holdfast.training.trainer import Fit, Trainer, usual_sampler
 
 _ROWS_APART = (
     nn.Sequential, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding, nn.GroupNorm, nn.LayerNorm, nn.Flatten, nn.Identity,
@@ -80,7 +80,8 @@ def fit_many(
         warnings.warn(f"{len(members)} members are trained one after another: {reason}", stacklevel=2)
         return [_alone(trainer, member, view, stage, budget, select, keep) for member in members]
     network = StackedNetwork([member.model.to(trainer.device, trainer.dtype) for member in members])
-    rows = StackedRows(trainer.place(view.train), [_trainer_of(trainer, m).sampler(view, stage) for m in members])
+    samplers = [usual_sampler(view, stage, member.seed, trainer.batch_size) for member in members]
+    rows = StackedRows(trainer.place(view.train), samplers)
     step = StackedStep([member.step for member in members])
     joint = trainer.fit(network, view, step, stage=stage, source=rows, budget=budget, keep=keep)
     return [_fit_of(joint, trainer, network.names, members, k, view, select) for k in range(len(members))]
@@ -124,19 +125,6 @@ def _of_step(step: GradientStep, first: GradientStep) -> str | None:
     return None
 
 
-def _trainer_of(trainer: Trainer, member: Member) -> Trainer:
-    """A trainer like another with the member's seed, and a store of its own."""
-    return Trainer(
-        seed=member.seed,
-        budget=trainer.budget,
-        batch_size=trainer.batch_size,
-        device=trainer.device.type,
-        precision=trainer.precision,
-        augment=trainer.augment,
-        report_progress=trainer.report_progress,
-    )
-
-
 def _alone(
     trainer: Trainer,
     member: Member,
@@ -146,7 +134,15 @@ def _alone(
     select: SelectionRule | None,
     keep: LogSchedule,
 ) -> Fit:
-    own = _trainer_of(trainer, member)
+    own = Trainer(
+        seed=member.seed,
+        budget=trainer.budget,
+        batch_size=trainer.batch_size,
+        device=trainer.device.type,
+        precision=trainer.precision,
+        augment=trainer.augment,
+        report_progress=trainer.report_progress,
+    )
     return own.fit(member.model, view, member.step, stage=stage, budget=budget, select=select or "last", keep=keep)
 
 

@@ -18,7 +18,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from holdfast.core.data import Batch, Dataset, Inputs
 from holdfast.core.task import TrainingView
 from holdfast.gradients import Aggregated, Stats
-from holdfast.losses import default_loss
+from holdfast.losses import EnvironmentLosses, default_loss, environment_means
 from holdfast.selection.samplers import Sampler
 from holdfast.training.context import StepContext
 from holdfast.training.optimizers import Optimizer
@@ -162,11 +162,12 @@ class StackedStep(nn.Module):
         first = next(self._each())
         self._forget_moments(optimizer, progress)
         with self._autocast():
-            outputs = network(_split(batch.x, len(self.steps)))
+            # Taken apart and put together again, so that a penalty can differentiate losses in a member's outputs.
+            apart = network(_split(batch.x, len(self.steps))).unbind()
             assert first.loss is not None
-            losses = first.loss(outputs.flatten(0, 1), batch.labels).view(len(self.steps), -1)
+            losses = first.loss(torch.cat(apart), batch.labels).view(len(self.steps), -1)
         optimizer.zero_grad()
-        self._backward(network, outputs, losses, batch, progress)
+        self._backward(network, apart, losses, batch, progress)
         self._regularize(network)
         optimizer.step(first.schedule.lr_factor(self.updates, progress))
         self.updates += 1
@@ -195,7 +196,7 @@ class StackedStep(nn.Module):
             optimizer.forget()
 
     def _backward(
-        self, network: StackedNetwork, outputs: Tensor, losses: Tensor, batch: Batch, progress: float
+        self, network: StackedNetwork, outputs: Sequence[Tensor], losses: Tensor, batch: Batch, progress: float
     ) -> None:
         first = next(self._each())
         if first.risk is None and not first.penalties and first.aggregator is None:
@@ -212,15 +213,17 @@ class StackedStep(nn.Module):
         if present:
             torch.stack(present).sum().backward()  # type: ignore[no-untyped-call]
 
-    def _contexts(self, outputs: Tensor, losses: Tensor, batch: Batch, progress: float) -> Iterator[StepContext]:
+    def _contexts(
+        self, outputs: Sequence[Tensor], losses: Tensor, batch: Batch, progress: float
+    ) -> Iterator[StepContext]:
         """What each member's own step would know."""
-        size = losses.shape[1]
+        size, means = losses.shape[1], means_of_members(losses, batch)
         for member, step in enumerate(self._each()):
-            part, own = _rows_of(batch, slice(member * size, (member + 1) * size)), outputs[member]
+            part = _rows_of(batch, slice(member * size, (member + 1) * size))
             assert step.loss is not None
-            # With penalties from these outputs anew, so that the losses can be differentiated in them.
-            of_member = step.loss(own, part.labels) if step.penalties else losses[member]
-            yield StepContext(part, own, {}, of_member, step.loss, self.updates, progress)
+            context = StepContext(part, outputs[member], {}, losses[member], step.loss, self.updates, progress)
+            vars(context)["environment_losses"] = means[member]  # made for all members at once
+            yield context
 
     def _aggregate(self, network: StackedNetwork, contexts: Sequence[StepContext], retain_graph: bool) -> None:
         """Environment by environment for all members, then each member's statistics to its aggregator."""
@@ -283,6 +286,20 @@ class MemberScalars(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return 1 + len(self.losses)
+
+
+def means_of_members(losses: Tensor, batch: Batch) -> list[EnvironmentLosses]:
+    """Mean losses of the environments in each member's batch, from losses (M, B)."""
+    members, size = losses.shape
+    shifted = batch.environment + 1  # unknown is an environment, too
+    span = int(shifted.max()) + 1
+    keys = shifted + span * torch.arange(members, device=shifted.device).repeat_interleave(size)
+    found = environment_means(losses.flatten(), keys, batch.weight)
+    counts = torch.bincount(found.codes // span, minlength=members).tolist()
+    parts = (torch.split(part, counts) for part in (found.values, found.codes % span - 1, found.shares))
+    return [
+        EnvironmentLosses(values, codes, shares / shares.sum()) for values, codes, shares in zip(*parts, strict=True)
+    ]
 
 
 def _pooled(losses: Tensor, batch: Batch) -> Tensor:

@@ -210,11 +210,7 @@ class Trainer:
 
     def source(self, view: TrainingView, stage: str) -> Source:
         """The usual batches of a stage."""
-        return self.rows(view, self.sampler(view, stage))
-
-    def sampler(self, view: TrainingView, stage: str) -> EnvironmentSampler:
-        """The usual rows of a stage: as many from each environment, or from 16 of them, at every step."""
-        return EnvironmentSampler(view.train.environment.codes, self.batch_size, self.rng(f"batches {stage}"))
+        return self.rows(view, usual_sampler(view, stage, self.seed, self.batch_size))
 
     def _augmented(self, source: Source, stage: str) -> Source:
         return Augmented(source, self.augment, self.rng(f"augmentation {stage}")) if self.augment else source
@@ -256,6 +252,11 @@ class Trainer:
             model.load_state_dict(load(step)["model"])
             records += record(step, forward(model, data, self.device), role, role, data, view.kind)
         return tuple(records)
+
+
+def usual_sampler(view: TrainingView, stage: str, seed: int, batch_size: int) -> EnvironmentSampler:
+    """The rows of a stage: as many from each environment, or from 16 of them, at every step."""
+    return EnvironmentSampler(view.train.environment.codes, batch_size, torch_rng(seed, f"batches {stage}"))
 
 
 class _Loop:

@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holdfast.weights.functional import Objective
 from holdfast.weights.tree import Direction, WeightTree
@@ -29,9 +30,8 @@ def diagonal_gauss_newton(objective: Objective, tree: WeightTree) -> Direction:
     for start in range(0, len(rows), ROWS):
         batch = rows.batch(slice(start, min(start + ROWS, len(rows))))
         x = batch.x if isinstance(batch.x, dict) else {"": batch.x}
-        diagonal = torch.func.vmap(lambda x, y: _of_row(objective, tree, x, y), in_dims=(0, 0), randomness="error")(
-            x, batch.labels
-        )
+        with sdpa_kernel(SDPBackend.MATH):  # other attention kernels keep no rows apart
+            diagonal = _of_rows(objective, tree, x, batch.labels)
         share = objective.share(batch)
         for name, part in diagonal.items():
             total[name] += torch.tensordot(share.to(part), part, dims=1)
@@ -47,6 +47,16 @@ def diagonal_by_environment(objective: Objective, tree: WeightTree) -> dict[str,
         )
         for code in environment.present()
     }
+
+
+def _of_rows(objective: Objective, tree: WeightTree, x: dict[str, Tensor], y: Tensor) -> Direction:
+    """diag(Jᵀ H_out J) of each of B rows, (B, …)."""
+    try:
+        return torch.func.vmap(lambda x, y: _of_row(objective, tree, x, y))(x, y)
+    except RuntimeError:  # the network looks at its numbers, which torch hides while it maps over rows
+        rows = [{name: values[k] for name, values in x.items()} for k in range(len(y))]
+        found = [_of_row(objective, tree, row, label) for row, label in zip(rows, y, strict=True)]
+        return {name: torch.stack([each[name] for each in found]) for name in found[0]}
 
 
 def _of_row(objective: Objective, tree: WeightTree, x: dict[str, Tensor], y: Tensor) -> Direction:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holdfast.core.data import Batch
 from holdfast.weights.functional import Objective
@@ -79,7 +80,7 @@ class GaussNewtonProduct:
 
 def _along(function: Callable[..., Any], at: Any, direction: Any) -> tuple[Any, Any]:
     """A function's value and its derivative along a direction."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):  # other attention kernels have no such derivative
         warnings.simplefilter("ignore", DeprecationWarning)  # torch loads its rules for this with its own old compiler
         value, derivative, *_ = torch.func.jvp(function, (at,), (direction,))
     return value, derivative
