@@ -120,15 +120,14 @@ class CorruptionError(Evaluation):
         left_out = [name for name in self.names if name not in ALEXNET]
         note = f"without {', '.join(left_out)}, which the baseline lacks" if left_out else ""
         errors: Errors = {name: scored.errors(name) for name in names}
-        values = {
-            "mce": (mce(errors, ALEXNET), 0.0),
-            "relative-mce": (relative_mce(errors, scored.error(scored.clean), ALEXNET, ALEXNET_CLEAN), ALEXNET_CLEAN),
-        }
+        relative = relative_mce(errors, scored.error(scored.clean), ALEXNET, ALEXNET_CLEAN)
         found = []
-        for metric, (value, start) in values.items():
-            lost = divisors(dict.fromkeys(names, 0.0), ALEXNET, start)
-            own = {name: scored.wrong[name].mean(0) - (scored.clean if start else 0.0) for name in names}
-            rows = np.mean([own[name] / lost[name] for name in names], axis=0)
+        for metric, value, clean, alexnet_clean in (
+            ("mce", mce(errors, ALEXNET), np.zeros_like(scored.clean), 0.0),
+            ("relative-mce", relative, scored.clean, ALEXNET_CLEAN),
+        ):
+            lost = divisors(names, ALEXNET, alexnet_clean)
+            rows = np.mean([(scored.wrong[name].mean(0) - clean) / lost[name] for name in names], axis=0)
             found.append(replace(scored.measurement(metric, rows), value=value, note=note))
         return found
 

@@ -7,7 +7,7 @@ mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -99,16 +99,18 @@ def means(errors: Errors) -> dict[str, float]:
     return {name: float(np.mean(_check_rates(name, values))) for name, values in errors.items()}
 
 
-def divisors(own: Mapping[str, float], reference: Errors, reference_clean: float) -> dict[str, float]:
-    """What the reference loses under each of one's own corruptions, from its clean error on; from zero, its error.
+def divisors(names: Iterable[str], reference: Errors, reference_clean: float) -> dict[str, float]:
+    """What the reference loses under these corruptions, from its clean error on; from zero, its error.
 
     Raises:
         UserError: It lacks a corruption, or loses next to nothing.
     """
-    for name in own:
+    wanted: dict[str, ArrayLike] = {}
+    for name in names:
         if name not in reference:
             raise unknown_name("corruption of the reference", name, reference)
-    lost = {name: error - reference_clean for name, error in means({n: reference[n] for n in own}).items()}
+        wanted[name] = reference[name]
+    lost = {name: error - reference_clean for name, error in means(wanted).items()}
     for name, loss in lost.items():
         if loss < LEAST_LOSS:
             raise UserError(

@@ -87,7 +87,7 @@ def zoom_blur(images: Tensor, amount: tuple[int, float], draws: Draws) -> Tensor
 
 def _disk(radius: float, softened: float) -> Tensor:
     """(K, K) kernel of a disk, blurred over 3 pixels (5 for a large one)."""
-    reach = max(math.floor(radius), 0)
+    reach = math.floor(radius)
     rim = 1 if radius <= 8 else 2
     line = torch.arange(-reach - rim, reach + rim + 1).double()
     disk = ((line[:, None] ** 2 + line**2) <= radius**2).double()
