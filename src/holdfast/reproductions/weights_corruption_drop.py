@@ -42,7 +42,7 @@ class WeightsCorruptionDrop(Reproduction):
 
     The card names MNIST or CIFAR-10. On MNIST, nearly black and white, shot noise is hardly felt, and no corruption
     with the amounts of CIFAR-10-C; on CIFAR-10 a network that is trained in a minute errs on four of ten clean images,
-    of which noise in training takes away none. Noise in training is normal, of a standard deviation drawn evenly up to
+    and no noise in training changes that. Noise in training is normal, of a standard deviation drawn evenly up to
     .38 for each image.
 
     The thresholds are the card's: the error rises with severity under at least 13 of the 15 corruptions, that is, its
