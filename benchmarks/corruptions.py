@@ -234,7 +234,7 @@ def elastic_transform(image: Array, amount: tuple[float, float, float], rng: np.
 
 def pixelate(image: Array, share: float, rng: np.random.Generator) -> Array:
     picture = Image.fromarray(image)
-    few = tuple(int(n * share) for n in picture.size)
+    few = int(picture.width * share), int(picture.height * share)
     return unit(picture.resize(few, Image.Resampling.BOX).resize(picture.size, Image.Resampling.BOX))
 
 
