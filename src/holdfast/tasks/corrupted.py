@@ -76,7 +76,7 @@ class Corrupted(Task):
         check_names(self.corruptions)
         if not self.corruptions or len(set(self.corruptions)) < len(self.corruptions):
             raise UserError(f"task {self.name!r}: corruptions={list(self.corruptions)}: name each once, one at least")
-        source = tested(data)
+        source = _source(data)
         if source is None:
             raise UserError(f"task {self.name!r}: {self.task.reference} has no test rows to corrupt: hold some out")
         corrupted = tuple(self._split(source, name) for name in self.corruptions)
@@ -102,7 +102,7 @@ class Corrupted(Task):
         return dataclasses.replace(source, name=f"test-{corruption}", data=dataclasses.replace(rows, x=x), shifted=True)
 
 
-def tested(data: TaskData) -> Split | None:
+def _source(data: TaskData) -> Split | None:
     """The first test split that follows the training distribution, else the first; None where there is none."""
     splits = sorted(data.with_role("test"), key=lambda split: split.shifted)
     return splits[0] if splits else None
