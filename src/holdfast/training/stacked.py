@@ -162,24 +162,29 @@ class StackedStep(nn.Module):
         first = next(self._each())
         self._forget_moments(optimizer, progress)
         with self._autocast():
-            # Taken apart and put together again, so that a penalty can differentiate losses in a member's outputs.
-            apart = network(_split(batch.x, len(self.steps))).unbind()
+            outputs = network(_split(batch.x, len(self.steps)))
+            if first.penalties:  # apart and together again, so that they can differentiate losses in a member's outputs
+                apart = outputs.unbind()
+                outputs = torch.stack(apart)
+            else:
+                apart = outputs
             assert first.loss is not None
-            losses = first.loss(torch.cat(apart), batch.labels).view(len(self.steps), -1)
+            losses = first.loss(outputs.flatten(0, 1), batch.labels).view(len(self.steps), -1)
         optimizer.zero_grad()
         self._backward(network, apart, losses, batch, progress)
         self._regularize(network)
         optimizer.step(first.schedule.lr_factor(self.updates, progress))
         self.updates += 1
-        for step in self._each():
-            step.updates = self.updates
         return MemberScalars(losses.detach().mean(dim=1))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Tell the members' steps how many updates they have made."""
+        self.get_extra_state()
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The number of updates; members keep their own."""
+        """The number of updates, which the members' own states hold as well."""
+        for step in self._each():
+            step.updates = self.updates
         return {"updates": self.updates}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -191,6 +196,8 @@ class StackedStep(nn.Module):
 
     def _forget_moments(self, optimizer: StackedOptimizer, progress: float) -> None:
         """Schedules are equal, so that penalties switch on for all members at once."""
+        if not next(self._each()).penalties:
+            return
         begin = [step.penalties_begin(progress) for step in self._each()]
         if begin[0] and next(self._each()).schedule.reset_optimizer:
             optimizer.forget()
