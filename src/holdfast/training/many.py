@@ -56,7 +56,8 @@ def fit_many(
 
     Weights are stacked, and every member draws the batches that its own trainer would draw. Where the members cannot
     be stacked, for the reason that :func:`why_apart` gives, they are trained one after another, with a warning that
-    says so. That depends on architecture and steps alone, never on a timing.
+    says so. That depends on architecture and steps alone, never on a timing. Histories hold losses, and no diagnostics;
+    one member whose loss is not finite ends them all.
 
     Args:
         trainer: Gives budget, batch size, precision and store to all; its own seed is not used.
