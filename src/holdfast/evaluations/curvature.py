@@ -8,13 +8,13 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from holdfast.core.artifacts import Artifact, Curve, Matrix, Table
+from holdfast.core.artifacts import Curve, Matrix, Table
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import TaskData
-from holdfast.evaluations.weight_space import Surroundings, measured
+from holdfast.evaluations.weight_space import Surroundings, measured, torch_stream
 from holdfast.weights import (
     GaussNewtonProduct,
     HessianProduct,
@@ -60,7 +60,7 @@ class Curvature(Evaluation):
         around = Surroundings.of(predictor, task, self.max_rows, rng)
         if around is None:
             return Result()
-        signs = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        signs = torch_stream(rng)
         try:
             return self._around(around, rng, signs)
         except RuntimeError as error:  # of torch, where an operation has no second derivative
@@ -70,10 +70,8 @@ class Curvature(Evaluation):
     def _around(self, around: Surroundings, rng: np.random.Generator, signs: torch.Generator) -> Result:
         objective, tree = around.exact(around.train)
         found: list[Measurement] = []
-        for name, product in (
-            ("hessian", HessianProduct(objective, tree)),
-            ("gauss-newton", GaussNewtonProduct(objective, tree)),
-        ):
+        hessian = HessianProduct(objective, tree)
+        for name, product in (("hessian", hessian), ("gauss-newton", GaussNewtonProduct(objective, tree))):
             values = top_eigenvalues(product, tree.parameters, self.top, rng)
             found += [measured(f"{name} eigenvalue {k + 1}", v, around.train, "train") for k, v in enumerate(values)]
             estimate = trace(product, tree.parameters, self.draws, signs)
@@ -91,10 +89,8 @@ class Curvature(Evaluation):
                     higher_is_better=False,
                 )
             )
-        hessian = HessianProduct(objective, tree)
         density = spectral_density(hessian, tree.parameters, signs, probes=self.probes, steps=self.steps)
-        shown: list[Artifact] = [_numbers(found), _density(density)]
-        return Result(tuple(found), (*shown, *_shared(objective, tree)))
+        return Result(tuple(found), (_numbers(found), _density(density), *_shared(objective, tree)))
 
 
 def _numbers(found: list[Measurement]) -> Table:

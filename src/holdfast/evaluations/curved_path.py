@@ -73,7 +73,7 @@ class CurvedPath(Evaluation):
         shown = [drawn("training loss on the curve", losses, "training loss")]
         if around.test is not None:
             what = "error" if around.classes else "loss"
-            errors = profiles(around.error_on_test)
+            errors = profiles(around.error_on_test())
             found += [
                 measured(f"highest {what} on {name}", p.highest, around.test, "test") for name, p in errors.items()
             ]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import torch
 
 from holdfast.core.artifacts import Artifact
 from holdfast.core.errors import UserError
@@ -14,7 +13,7 @@ from holdfast.core.evaluation import Evaluation, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import TaskData
-from holdfast.evaluations.weight_space import Surroundings, drawn, measured
+from holdfast.evaluations.weight_space import Surroundings, drawn, measured, torch_stream
 from holdfast.weights import (
     Evaluate,
     PermutationSpec,
@@ -68,7 +67,7 @@ class LinearPath(Evaluation):
         shown.append(drawn("training loss on the line", losses, "training loss"))
         if around.test is not None:
             what = "error" if around.classes else "loss"
-            errors = lines.profiles(around.error_on_test, self.points)
+            errors = lines.profiles(around.error_on_test(), self.points)
             found += [measured(f"{what} barrier, {name}", p.barrier, around.test, "test") for name, p in errors.items()]
             shown.append(drawn(f"test {what} on the line", errors, f"test {what}"))
         return Result(tuple(found), tuple(shown))
@@ -94,7 +93,7 @@ class _Lines:
             spec = PermutationSpec.of(around.module)
         except UserError:
             return _Lines(around, other, None)
-        order = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        order = torch_stream(rng)
         return _Lines(around, other, aligned(spec, match_weights(spec, around.tree, other, order), other))
 
     def profiles(self, evaluate: Evaluate, points: int) -> dict[str, Profile]:
@@ -116,9 +115,10 @@ class _Lines:
         assert self.moved is not None
         module, inputs = self.around.module, self.around.inputs()
         ends = self.around.tree, self.moved
-        values = []
-        for t in (positions := [k / (points - 1) for k in range(points)]):
+
+        def at(t: float) -> WeightTree:
             merged = interpolated(*ends, t)
             mixed = [(1 - t, ends[0]), (t, ends[1])]
-            values.append(evaluate(merged if t in (0.0, 1.0) else repair(module, merged, mixed, inputs)))
-        return Profile(tuple(positions), tuple(values))
+            return merged if t in (0.0, 1.0) else repair(module, merged, mixed, inputs)
+
+        return Profile.along(at, evaluate, points)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 
 from holdfast.core.artifacts import Artifact, Curve, Matrix
 from holdfast.core.evaluation import Evaluation, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.task import TaskData
-from holdfast.evaluations.weight_space import Surroundings, measured
+from holdfast.evaluations.weight_space import Surroundings, measured, torch_stream
 from holdfast.weights import random_direction, slice_along, slice_of_plane
 
 
@@ -49,7 +48,7 @@ class LossSlices(Evaluation):
         around = Surroundings.of(predictor, task, self.max_rows, rng)
         if around is None:
             return Result()
-        loss, noise = around.objective(around.train), torch.Generator().manual_seed(int(rng.integers(2**31)))
+        loss, noise = around.objective(around.train), torch_stream(rng)
         chosen = [
             random_direction(around.tree.parameters, noise, self.normalization) for _ in range(self.directions + 2)
         ]

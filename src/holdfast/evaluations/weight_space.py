@@ -63,16 +63,21 @@ class Surroundings:
         network = Functional(Functional.of(self.module).module.double())
         return Objective(network, rows.to("cpu", torch.float64), self.loss), self.tree.to(torch.float64)
 
-    def error_on_test(self, tree: WeightTree) -> float:
-        """The share of wrong test rows under other weights; the mean loss of a regression."""
+    def error_on_test(self) -> Objective:
+        """The share of wrong test rows; the mean loss of a regression."""
         assert self.test is not None
         loss = _wrong if self.classes else self.loss
-        return Objective(Functional.of(self.module), self.test, loss)(tree)
+        return Objective(Functional.of(self.module), self.test, loss)
 
     def inputs(self) -> list[Inputs]:
         """The training inputs in batches of 256, those of a last small one left out."""
         starts = range(0, max(len(self.train) - BATCH + 1, 1), BATCH)
         return [self.train.batch(slice(start, start + BATCH)).x for start in starts]
+
+
+def torch_stream(rng: np.random.Generator) -> torch.Generator:
+    """A generator of torch's that begins where one of NumPy's stands."""
+    return torch.Generator().manual_seed(int(rng.integers(2**31)))
 
 
 def measured(metric: str, value: float, rows: Dataset, split: str) -> Measurement:

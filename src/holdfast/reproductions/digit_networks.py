@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from holdfast.core.data import Column, Dataset
-from holdfast.core.reproduction import Estimate
 from holdfast.core.task import TrainingView
 from holdfast.losses.per_example import cross_entropy
 from holdfast.models.mlp import MLP
-from holdfast.statistics import mean_t
 from holdfast.training import Adam, Budget, GradientStep, Trainer
 from holdfast.weights import Functional, Objective, WeightTree
 
@@ -71,13 +68,6 @@ def trained_pair(seed: int, width: int, depth: int, steps: int) -> Pair:
 def step() -> GradientStep:
     """The update of every training here."""
     return GradientStep(optimizer=Adam(lr=LEARNING_RATE))
-
-
-def estimated(values: Sequence[float]) -> Estimate:
-    """The mean over pairs with its interval by Student's t."""
-    tensor = torch.tensor(values, dtype=torch.float64)
-    interval = mean_t(tensor.numpy())
-    return Estimate(float(tensor.mean()), interval.low, interval.high, len(values))
 
 
 def _trainer(seed: int, steps: int) -> Trainer:

@@ -11,11 +11,11 @@ import torch
 from holdfast.core.ledger import Ledger
 from holdfast.core.options import Range
 from holdfast.core.registry import register
-from holdfast.core.reproduction import Estimate, Finding, Reproduction
+from holdfast.core.reproduction import Finding, Reproduction
 from holdfast.core.task import Needs, training_view
 from holdfast.gradients import Aggregator, AndMask, Mean
 from holdfast.losses import MeanOfEnvironments, half_squared_error
-from holdfast.statistics import mean_t
+from holdfast.reproductions.estimates import estimated
 from holdfast.tasks.linreg_patchwork import LinregPatchwork
 from holdfast.training import SGD, Budget, GradientStep, Schedule, Trainer
 
@@ -52,11 +52,11 @@ class IlcLinreg(Reproduction):
         plain = np.array([self._train(Mean(), seed) for seed in range(self.seeds)])
         masked = np.array([self._train(AndMask(threshold=1.0, rescale="none"), seed) for seed in range(self.seeds)])
         measured = {
-            "mean gradient: left-out loss": _estimate(plain[:, 0]),
-            "mean gradient: last weight": _estimate(plain[:, 1]),
-            "AND-mask: left-out loss": _estimate(masked[:, 0]),
-            "AND-mask: last weight": _estimate(masked[:, 1]),
-            "AND-mask: largest other weight": _estimate(masked[:, 2]),
+            "mean gradient: left-out loss": estimated(plain[:, 0]),
+            "mean gradient: last weight": estimated(plain[:, 1]),
+            "AND-mask: left-out loss": estimated(masked[:, 0]),
+            "AND-mask: last weight": estimated(masked[:, 1]),
+            "AND-mask: largest other weight": estimated(masked[:, 2]),
         }
         conditions = {
             "left-out loss of the mean ≥ .4 on every seed": bool((plain[:, 0] >= 0.4).all()),
@@ -88,8 +88,3 @@ class IlcLinreg(Reproduction):
             loss = half_squared_error(model(left_out.batch().x), left_out.labels).mean()
         weights = torch.cat([p.detach().flatten() for p in model.parameters()])
         return float(loss), float(weights[-1]), float(weights[:-1].abs().max())
-
-
-def _estimate(values: np.ndarray) -> Estimate:
-    interval = mean_t(values)
-    return Estimate(float(values.mean()), interval.low, interval.high, len(values))

@@ -20,7 +20,7 @@ from holdfast.core.seeds import torch_rng
 from holdfast.core.task import TrainingView
 from holdfast.models.cnn import CNN
 from holdfast.perturbations.corruptions import COMMON, SEVERITIES, corrupt
-from holdfast.statistics import mean_t
+from holdfast.reproductions.estimates import estimated
 from holdfast.tasks.image_set import read_image_set
 from holdfast.training import Adam, Budget, GradientStep, Schedule, Trainer
 
@@ -125,12 +125,12 @@ def judged(plain: np.ndarray, noisy: np.ndarray) -> Finding:
     """
     severities = np.array(SEVERITIES) - np.mean(SEVERITIES)
     slopes = plain @ severities / (severities @ severities)
-    rising = [name for name, slope in zip(COMMON, slopes.T, strict=True) if (_estimate(slope).low or 0.0) > 0]
+    rising = [name for name, slope in zip(COMMON, slopes.T, strict=True) if (estimated(slope).low or 0.0) > 0]
     before, after = (dict(zip(COMMON, errors.mean(2).T, strict=True)) for errors in (plain, noisy))
-    lowered = {name: _estimate(1 - after[name] / before[name]) for name in NOISES + OTHERS}
+    lowered = {name: estimated(1 - after[name] / before[name]) for name in NOISES + OTHERS}
     measured = {
         "corruptions under which the error rises": Estimate(len(rising), None, None, len(plain)),
-        **{f"error under {name}": _estimate(before[name]) for name in lowered},
+        **{f"error under {name}": estimated(before[name]) for name in lowered},
         **{f"lowered under {name} by noise in training": share for name, share in lowered.items()},
     }
     conditions: dict[str, bool | None] = {
@@ -171,8 +171,3 @@ class AddedNoise(Augmentation):
 def _error(model: nn.Module, x: Tensor, labels: Tensor) -> float:
     found = torch.cat([model(part).argmax(1) for part in torch.split(x, 250)])
     return float((found != labels).double().mean())
-
-
-def _estimate(values: np.ndarray) -> Estimate:
-    interval = mean_t(values)
-    return Estimate(float(values.mean()), interval.low, interval.high, len(values))

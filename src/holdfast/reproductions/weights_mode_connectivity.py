@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.reproduction import Finding, Reproduction
-from holdfast.reproductions.digit_networks import Pair, estimated, step, trained_pair
+from holdfast.reproductions.digit_networks import Pair, step, trained_pair
+from holdfast.reproductions.estimates import estimated
 from holdfast.weights import Profile, fit_curve, line_profile
 
 MOST, LEAST_RISE = 0.2, 0.05

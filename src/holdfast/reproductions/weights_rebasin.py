@@ -10,7 +10,8 @@ import torch
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.reproduction import Finding, Reproduction
-from holdfast.reproductions.digit_networks import Pair, estimated, trained_pair
+from holdfast.reproductions.digit_networks import Pair, trained_pair
+from holdfast.reproductions.estimates import estimated
 from holdfast.weights import PermutationSpec, aligned, line_profile, match_weights
 
 MOST = 0.2

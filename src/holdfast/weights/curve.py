@@ -55,8 +55,7 @@ class Curve:
         mend: Callable[[WeightTree], WeightTree] = lambda tree: tree,
     ) -> Profile:
         """A number at evenly spaced t; ``mend`` is done to the weights first, as in ``line_profile``."""
-        positions = [k / (points - 1) for k in range(points)]
-        return Profile(tuple(positions), tuple(evaluate(mend(self.at(t))) for t in positions))
+        return Profile.along(lambda t: mend(self.at(t)), evaluate, points)
 
     def mean_along(self, profile: Profile) -> float:
         """The mean of a profile by arc length, as the trapezoidal rule has it."""

@@ -65,8 +65,7 @@ def _of_row(objective: Objective, tree: WeightTree, x: dict[str, Tensor], y: Ten
     inputs = row[""] if set(row) == {""} else row
 
     def outputs(parameters: Direction) -> Tensor:
-        weights = WeightTree(parameters, tree.buffers, tree.counters)
-        return objective.network.outputs(weights, inputs)[0]
+        return objective.network.outputs(tree.with_parameters(parameters), inputs)[0]
 
     parameters = dict(tree.parameters)
     at = outputs(parameters)

@@ -79,9 +79,9 @@ def stored_weights(path: str | Path) -> StoredWeights:
     readers: dict[str, Callable[[], Tensor]] = {}
     places: dict[str, tuple[Path, int]] = {}
     for shard in _shards(path):
-        of_shard, own = _readers(shard), _is_own(shard)
+        of_shard, starts = _contents(shard)
         readers |= of_shard
-        places |= {} if own else {name: (shard, start) for name, start in _starts(shard).items()}
+        places |= {name: (shard, start) for name, start in starts.items()}
     return StoredWeights(path, readers, places)
 
 
@@ -191,10 +191,7 @@ def _all(file: BinaryIO, data: Any) -> None:
 
 
 def _bytes(dtype: torch.dtype, shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count * dtype.itemsize
+    return math.prod(shape) * dtype.itemsize
 
 
 def _groups(kinds: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], most: int) -> list[list[str]]:
@@ -247,16 +244,16 @@ def _starts(path: Path) -> dict[str, int]:
     return {name: 8 + length + entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__"}
 
 
-def _is_own(path: Path) -> bool:
-    """Whether a finished cell wrote a file: names of tensors then stand in a structure beside them."""
-    return "tree" in (_opened(path).metadata() or {})
+def _contents(path: Path) -> tuple[dict[str, Callable[[], Tensor]], dict[str, int]]:
+    """What reads each tensor of a file, and where it begins; where it begins is not told of a finished cell's.
 
-
-def _readers(path: Path) -> dict[str, Callable[[], Tensor]]:
+    There the names of tensors stand in a structure beside them.
+    """
     file = _opened(path)
-    if _is_own(path):
-        return {name: functools.partial(lambda tensor: tensor, tensor) for name, tensor in read_tree(path).items()}
-    return {name: functools.partial(file.get_tensor, name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    if "tree" in (file.metadata() or {}):
+        return {name: functools.partial(lambda tensor: tensor, tensor) for name, tensor in read_tree(path).items()}, {}
+    names = file.keys()
+    return {name: functools.partial(file.get_tensor, name) for name in names}, _starts(path)
 
 
 def _opened(path: Path) -> Any:

@@ -65,7 +65,7 @@ class Objective:
     def __call__(self, tree: WeightTree) -> float:
         """The mean loss, in double precision."""
         with torch.no_grad():
-            return float(sum(self._weighted(tree, batch).double() for batch in self.batches()))
+            return float(sum(self.part(tree.parameters, tree, batch).double() for batch in self.batches()))
 
     def gradient(self, tree: WeightTree) -> Direction:
         """The gradient in all parameters."""
@@ -78,7 +78,12 @@ class Objective:
 
     def part(self, parameters: Mapping[str, Tensor], tree: WeightTree, batch: Batch) -> Tensor:
         """What a batch adds to the mean loss, as a function of the parameters."""
-        return self._weighted(WeightTree(parameters, tree.buffers, tree.counters), batch)
+        return self.of_outputs(self.network.outputs(tree.with_parameters(parameters), batch.x), batch)
+
+    def of_outputs(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The same as a function of the outputs (B, K)."""
+        losses = self.loss(outputs, batch.labels)
+        return (self.share(batch).to(losses) * losses).sum()
 
     def batches(self) -> Iterator[Batch]:
         """The rows in blocks."""
@@ -89,7 +94,3 @@ class Objective:
         if self.rows.weight is None or batch.weight is None:
             return torch.full((len(batch),), 1 / len(self.rows), dtype=torch.float64)
         return batch.weight.double() / self.rows.weight.double().sum()
-
-    def _weighted(self, tree: WeightTree, batch: Batch) -> Tensor:
-        losses = self.loss(self.network.outputs(tree, batch.x), batch.labels)
-        return (self.share(batch).to(losses) * losses).sum()

@@ -23,6 +23,18 @@ class Profile:
     positions: tuple[float, ...]
     values: tuple[float, ...]
 
+    @staticmethod
+    def along(at: Callable[[float], WeightTree], evaluate: Evaluate, points: int) -> Profile:
+        """A number at evenly spaced positions of a path.
+
+        Args:
+            at: The weights at a position.
+            evaluate: From weights to the number.
+            points: T, at least 2.
+        """
+        positions = tuple(k / (points - 1) for k in range(points))
+        return Profile(positions, tuple(evaluate(at(t)) for t in positions))
+
     @property
     def barrier(self) -> float:
         """The largest height above the chord between the ends; never negative.
@@ -77,6 +89,4 @@ def line_profile(
     >>> line_profile(zero, one, lambda tree: float(4 * tree.parameters["w"] * (1 - tree.parameters["w"])), points=3)
     Profile(positions=(0.0, 0.5, 1.0), values=(0.0, 1.0, 0.0))
     """
-    positions = [k / (points - 1) for k in range(points)]
-    values = [evaluate(mend(interpolated(start, end, t))) for t in positions]
-    return Profile(tuple(positions), tuple(values))
+    return Profile.along(lambda t: mend(interpolated(start, end, t)), evaluate, points)

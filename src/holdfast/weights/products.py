@@ -66,11 +66,10 @@ class GaussNewtonProduct:
         network, tree = self.objective.network, self.tree
 
         def outputs(parameters: Direction) -> Tensor:
-            return network.outputs(WeightTree(parameters, tree.buffers, tree.counters), batch.x)
+            return network.outputs(tree.with_parameters(parameters), batch.x)
 
         def mean_loss(given: Tensor) -> Tensor:
-            losses = self.objective.loss(given, batch.labels)
-            return (self.objective.share(batch).to(losses) * losses).sum()
+            return self.objective.of_outputs(given, batch)
 
         at, pushed = _along(outputs, dict(tree.parameters), direction)
         _, curved = _along(torch.func.grad(mean_loss), at, pushed)

@@ -65,7 +65,7 @@ def repair(
         weight, bias = parameters[f"{layer}.weight"], parameters[f"{layer}.bias"]
         parameters[f"{layer}.weight"] = weight * factor.to(weight).reshape(-1, *[1] * (weight.ndim - 1))
         parameters[f"{layer}.bias"] = (goal.mean + factor * (bias.double() - seen[layer].mean)).to(bias)
-    return WeightTree(parameters, merged.buffers, merged.counters)
+    return merged.with_parameters(parameters)
 
 
 def activation_moments(network: Functional, tree: WeightTree, inputs: Sequence[Any]) -> dict[str, Moments]:

@@ -34,9 +34,7 @@ def top_eigenvalues(product: Product, like: Mapping[str, Tensor], k: int, rng: n
     size = sum(part.numel() for part in like.values())
 
     def times(vector: Array) -> Array:
-        direction = unflat(torch.from_numpy(np.ascontiguousarray(vector)).flatten(), like)
-        cast = {name: part.to(like[name].dtype) for name, part in direction.items()}
-        return flat(product(cast)).double().numpy()
+        return _times(product, torch.from_numpy(np.ascontiguousarray(vector)).flatten(), like).numpy()
 
     if k + 1 >= size:
         matrix = np.stack([times(row) for row in np.eye(size)])
@@ -127,8 +125,7 @@ def _quadrature(product: Product, start: Direction, steps: int) -> tuple[Array, 
     beside: list[float] = []
     scale = 0.0
     for _ in range(min(steps, len(vector))):
-        cast = {name: part.to(start[name].dtype) for name, part in unflat(basis[-1], start).items()}
-        image = flat(product(cast)).double()
+        image = _times(product, basis[-1], start)
         diagonal.append(float(image @ basis[-1]))
         scale = max(scale, float(image.norm()))
         for _ in range(2):  # twice is enough
@@ -141,6 +138,12 @@ def _quadrature(product: Product, start: Direction, steps: int) -> tuple[Array, 
         basis.append(image / length)
     values, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside[: len(diagonal) - 1]))
     return np.asarray(values), np.asarray(vectors[0] ** 2)
+
+
+def _times(product: Product, vector: Tensor, like: Mapping[str, Tensor]) -> Tensor:
+    """The product with a flat vector (P,) in double precision, made in the precision of the parameters."""
+    direction = {name: part.to(like[name].dtype) for name, part in unflat(vector, like).items()}
+    return flat(product(direction)).double()
 
 
 def _quadratic(product: Product, direction: Direction) -> float:

@@ -72,7 +72,11 @@ class WeightTree:
         if unknown:
             raise UserError(f"the direction names {_some(unknown)}, and the network has no such parameters")
         moved = {name: w + scale * direction[name] if name in direction else w for name, w in self.parameters.items()}
-        return dataclasses.replace(self, parameters=moved)
+        return self.with_parameters(moved)
+
+    def with_parameters(self, parameters: Mapping[str, Tensor]) -> WeightTree:
+        """The same buffers and counters with other parameters."""
+        return dataclasses.replace(self, parameters=parameters)
 
     def to(self, dtype: torch.dtype) -> WeightTree:
         """Parameters and buffers in another precision."""
