@@ -32,7 +32,6 @@ from holdfast.training import (
     FolderStore,
     GradientStep,
     MemoryStore,
-    Regularizer,
     Schedule,
     StepContext,
     Trainer,
@@ -93,13 +92,11 @@ class Rivals(nn.Module):
 PENALTIES = [(1.0, VarianceOfRisks()), (0.5, InvariantRisk())]
 MAKE: dict[str, Callable[[], Any]] = {
     "adam and dropout": GradientStep,
-    "momentum and schedule": lambda: GradientStep(
-        optimizer=SGD(momentum=0.9), schedule=Schedule(drops=(0.4, 0.7), decay=0.98)
-    ),
+    "momentum and schedule": lambda: GradientStep(optimizer=SGD(momentum=0.9, drops=(0.4, 0.7), decay=0.98)),
     "group-dro": lambda: GradientStep(risk=ExponentiatedGroups(4, step_size=0.5)),
     "penalties that switch on": lambda: GradientStep(penalties=PENALTIES, schedule=Schedule(penalty_from=0.5)),
-    "mask, penalties and regularizer": lambda: GradientStep(
-        aggregator=AndMask(0.5), penalties=PENALTIES, regularizer=Regularizer(l1=1e-3, l2=1e-3), optimizer=AdamW()
+    "mask, penalties and L1": lambda: GradientStep(
+        aggregator=AndMask(0.5), penalties=PENALTIES, optimizer=AdamW(l1=1e-3)
     ),
     "an aggregator with state": lambda: GradientStep(aggregator=MovingAverage()),
     "state by row": lambda: GradientStep(penalties=[(1.0, Remembering())]),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from holdfast.core.data import Batch
-from holdfast.training import Budget, LogSchedule, Schedule
+from holdfast.training import SGD, Budget, LogSchedule, Schedule
 
 
 def batch(x: object, rows: int) -> Batch:
@@ -33,11 +33,11 @@ def test_what_an_update_spends(unit: str, x: object, cost: int) -> None:
 
 
 def test_the_learning_rate_drops_and_decays() -> None:
-    schedule = Schedule(drops=(0.5, 0.75), drop_factor=0.1, decay=0.9)
-    assert schedule.lr_factor(0, 0.0) == 1
-    assert schedule.lr_factor(3, 0.49) == pytest.approx(0.9**3)
-    assert schedule.lr_factor(3, 0.5) == pytest.approx(0.1 * 0.9**3)
-    assert schedule.lr_factor(0, 0.9) == pytest.approx(0.01)
+    optimizer = SGD(drops=(0.5, 0.75), drop_factor=0.1, decay=0.9)
+    assert optimizer.lr_factor(0, 0.0) == 1
+    assert optimizer.lr_factor(3, 0.49) == pytest.approx(0.9**3)
+    assert optimizer.lr_factor(3, 0.5) == pytest.approx(0.1 * 0.9**3)
+    assert optimizer.lr_factor(0, 0.9) == pytest.approx(0.01)
 
 
 def test_penalties_switch_on() -> None:

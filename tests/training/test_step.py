@@ -17,7 +17,7 @@ from holdfast.losses import ExponentiatedGroups, MeanOfEnvironments, PooledMean,
 from holdfast.losses.environments import EnvironmentLosses
 from holdfast.models.mlp import MLP
 from holdfast.testing import toy_task
-from holdfast.training import SGD, Adam, Budget, GradientStep, Regularizer, Schedule, StepContext, Trainer
+from holdfast.training import SGD, Adam, Budget, GradientStep, Schedule, StepContext, Trainer
 
 TASK = toy_task(model=MLP(hidden=(5,)))
 LR = 0.1
@@ -99,7 +99,7 @@ def test_the_mean_as_aggregator_is_the_risk_itself(risk: object, weighted: bool)
 def test_penalties_and_decay_come_after_the_mask() -> None:
     masked = moved(GradientStep(aggregator=AndMask(), **SGD_STEP), rows())
     step = GradientStep(
-        aggregator=AndMask(), penalties=[(0.7, VarianceOfRisks())], regularizer=Regularizer(l1=0.2, l2=0.3), **SGD_STEP
+        aggregator=AndMask(), penalties=[(0.7, VarianceOfRisks())], optimizer=SGD(lr=LR, l1=0.2, weight_decay=0.3)
     )
     penalty = gradient(lambda losses: (MEANS @ losses).var(correction=0), rows())
     weights = flat(network())
@@ -140,7 +140,7 @@ def test_the_optimizer_forgets_when_penalties_switch_on(reset: bool, count: int)
 
 
 def test_the_learning_rate_follows_the_schedule() -> None:
-    step = GradientStep(optimizer=SGD(lr=LR), schedule=Schedule(drops=(0.5,), drop_factor=0.25))
+    step = GradientStep(optimizer=SGD(lr=LR, drops=(0.5,), drop_factor=0.25))
     torch.testing.assert_close(
         moved(step, rows(), progress=0.5), 0.25 * moved(GradientStep(**SGD_STEP), rows()), rtol=1e-6, atol=1e-9
     )

@@ -17,7 +17,7 @@ from holdfast.gradients import Aggregator, AndMask, Mean
 from holdfast.losses import MeanOfEnvironments, half_squared_error
 from holdfast.reproductions.estimates import estimated
 from holdfast.tasks.linreg_patchwork import LinregPatchwork
-from holdfast.training import SGD, Budget, GradientStep, Schedule, Trainer
+from holdfast.training import SGD, Budget, GradientStep, Trainer
 
 
 @register(name="ilc/linreg")
@@ -79,8 +79,7 @@ class IlcLinreg(Reproduction):
             loss=half_squared_error,
             risk=MeanOfEnvironments(),
             aggregator=aggregator,
-            optimizer=SGD(lr=0.3, weight_decay=0.01),
-            schedule=Schedule(decay=0.9995),
+            optimizer=SGD(lr=0.3, weight_decay=0.01, decay=0.9995),
         )
         trainer.fit(model, view, step)
         left_out = task.with_role("test")[0].data

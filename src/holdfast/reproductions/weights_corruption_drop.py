@@ -22,7 +22,7 @@ from holdfast.models.cnn import CNN
 from holdfast.perturbations.corruptions import COMMON, SEVERITIES, corrupt
 from holdfast.reproductions.estimates import estimated
 from holdfast.tasks.image_set import read_image_set
-from holdfast.training import Adam, Budget, GradientStep, Schedule, Trainer
+from holdfast.training import Adam, Budget, GradientStep, Trainer
 
 NOISES = ("gaussian-noise", "shot-noise", "impulse-noise")
 OTHERS = ("contrast", "fog")
@@ -98,8 +98,8 @@ class WeightsCorruptionDrop(Reproduction):
         trainer = Trainer(seed=seed, budget=Budget(self.steps), batch_size=64, augment=augment)
         with trainer.randomness("init"):
             network = model.build(view.input_shape, view.outputs)
-        falling = Schedule(decay=LAST_RATE ** (1 / self.steps))
-        return trainer.fit(network, view, GradientStep(optimizer=Adam(lr=LEARNING_RATE), schedule=falling)).model
+        falling = Adam(lr=LEARNING_RATE, decay=LAST_RATE ** (1 / self.steps))
+        return trainer.fit(network, view, GradientStep(optimizer=falling)).model
 
 
 def errors_of(models: Sequence[Sequence[nn.Module]], test: Dataset) -> np.ndarray:

@@ -8,7 +8,7 @@ from holdfast.training.records import Record
 from holdfast.training.rules import Last, Oracle, SelectionRule, Validation, WorstEnvironment, WorstGroup
 from holdfast.training.schedules import Schedule
 from holdfast.training.stages import FolderStore, LogSchedule, MemoryStore
-from holdfast.training.step import GradientStep, Regularizer, Step
+from holdfast.training.step import GradientStep, Step
 from holdfast.training.trainer import Fit, Trainer
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "Optimizer",
     "Oracle",
     "Record",
-    "Regularizer",
     "Schedule",
     "SelectionRule",
     "Step",

@@ -34,7 +34,7 @@ class Member:
     Attributes:
         seed: Root of its random streams, as of a :class:`~holdfast.training.Trainer`.
         model: Its network with initial weights; trained in place.
-        step: Its own; steps differ in learning rate, weight decay, and the numbers of their parts alone.
+        step: Its own; steps differ in learning rate, weight decay, L1, and the numbers of their parts alone.
     """
 
     seed: int
@@ -92,8 +92,8 @@ def why_apart(trainer: Trainer, members: Sequence[Member]) -> str | None:
     """Why members cannot be trained as one program; None where they can.
 
     It takes networks of one architecture whose layers keep rows apart, draw nothing and have no running statistics,
-    and steps whose parts are of the same kinds, with one schedule, optimizers that differ in learning rate and weight
-    decay only, and losses without parameters.
+    and steps whose parts are of the same kinds, with one schedule, optimizers that differ in learning rate, weight
+    decay and L1 only, and losses without parameters.
     """
     first = members[0]
     reasons = [_of_network(member.model, first.model) or _of_step(member.step, first.step) for member in members]
@@ -113,7 +113,7 @@ def _of_network(network: nn.Module, first: nn.Module) -> str | None:
 
 
 def _of_step(step: GradientStep, first: GradientStep) -> str | None:
-    plain = [dataclasses.replace(s.optimizer, lr=0.0, weight_decay=0.0) for s in (step, first)]
+    plain = [dataclasses.replace(s.optimizer, lr=0.0, weight_decay=0.0, l1=0.0) for s in (step, first)]
     kinds = [
         (type(s.risk), [type(penalty) for _, penalty in s.penalties], type(s.aggregator), s.loss) for s in (step, first)
     ]

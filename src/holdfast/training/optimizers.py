@@ -1,4 +1,4 @@
-"""Optimizers as options: what to build once the parameters exist."""
+"""Optimizers as options: what to build once the parameters exist, and how the learning rate falls."""
 
 from __future__ import annotations
 
@@ -16,12 +16,40 @@ ParameterGroups = Iterable[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SGD:
+class Descent:
+    """What all optimizers have.
+
+    Attributes:
+        lr: Learning rate of the first update.
+        weight_decay: Factor of the L2 term; each optimizer says where it enters.
+        l1: The gradient gains l1 · sign(p), after aggregation, so that no mask touches it.
+        drops: Parts of the budget, in [0, 1], after which the learning rate is multiplied by ``drop_factor``.
+        drop_factor: In (0, 1].
+        decay: The learning rate is multiplied by this at every update; 1 leaves it.
+    """
+
+    lr: LearningRate = 1e-3
+    weight_decay: WeightDecay = 0.0
+    l1: Annotated[float, Range(0.0)] = 0.0
+    drops: Annotated[tuple[float, ...], Range(0.0, 1.0)] = ()
+    drop_factor: Annotated[float, Range(1e-10, 1.0)] = 0.1
+    decay: Annotated[float, Range(1e-10, 1.0)] = 1.0
+
+    def lr_factor(self, step: int, progress: float) -> float:
+        """The factor on the learning rate of this update; progress runs from 0 to 1 over the budget.
+
+        >>> round(SGD(drops=(0.5, 0.75)).lr_factor(step=80, progress=0.8), 6)
+        0.01
+        """
+        return float(self.decay**step * self.drop_factor ** sum(progress >= drop for drop in self.drops))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Descent):
     """Stochastic gradient descent; weight decay is added to the gradient."""
 
     lr: LearningRate = 1e-2
     momentum: Annotated[float, Range(0.0, 1.0)] = 0.0
-    weight_decay: WeightDecay = 0.0
 
     def build(self, groups: ParameterGroups) -> torch.optim.Optimizer:
         """The optimizer of these parameter groups."""
@@ -29,14 +57,11 @@ class SGD:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class Adam(Descent):
     """Adam; weight decay is added to the gradient, before the moments (coupled L2).
 
     Kingma, Ba, *Adam: a method for stochastic optimization*, ICLR 2015, arXiv:1412.6980.
     """
-
-    lr: LearningRate = 1e-3
-    weight_decay: WeightDecay = 0.0
 
     def build(self, groups: ParameterGroups) -> torch.optim.Optimizer:
         """The optimizer of these parameter groups."""
@@ -44,13 +69,12 @@ class Adam:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamW:
+class AdamW(Descent):
     """Adam with decoupled weight decay: p ← p − lr · weight_decay · p beside the update.
 
     Loshchilov, Hutter, *Decoupled weight decay regularization*, ICLR 2019, arXiv:1711.05101.
     """
 
-    lr: LearningRate = 1e-3
     weight_decay: WeightDecay = 1e-2
 
     def build(self, groups: ParameterGroups) -> torch.optim.Optimizer:

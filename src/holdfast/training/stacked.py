@@ -87,13 +87,13 @@ class StackedOptimizer:
 
     Args:
         weights: (M, …) tensors.
-        optimizers: One for each member; they differ in ``lr`` and ``weight_decay`` alone.
+        optimizers: One for each member; they differ in ``lr``, ``weight_decay`` and ``l1`` alone.
     """
 
     def __init__(self, weights: Sequence[nn.Parameter], optimizers: Sequence[Optimizer]) -> None:
         self.weights = list(weights)
         self.updates = [torch.zeros_like(w) for w in self.weights]
-        plain = dataclasses.replace(optimizers[0], lr=1.0, weight_decay=0.0)
+        plain = dataclasses.replace(optimizers[0], lr=1.0, weight_decay=0.0, l1=0.0)
         self.inner = plain.build([{"params": self.updates}])
         self.decoupled = type(optimizers[0]).__name__ == "AdamW"
         self.lr = torch.tensor([o.lr for o in optimizers], dtype=torch.float64)
@@ -172,8 +172,8 @@ class StackedStep(nn.Module):
             losses = first.loss(outputs.flatten(0, 1), batch.labels).view(len(self.steps), -1)
         optimizer.zero_grad()
         self._backward(network, apart, losses, batch, progress)
-        self._regularize(network)
-        optimizer.step(first.schedule.lr_factor(self.updates, progress))
+        self._add_l1(network)
+        optimizer.step(first.optimizer.lr_factor(self.updates, progress))
         self.updates += 1
         return MemberScalars(losses.detach().mean(dim=1))
 
@@ -263,16 +263,13 @@ class StackedStep(nn.Module):
         step.aggregator_state = result.state
         return result
 
-    def _regularize(self, network: StackedNetwork) -> None:
-        regularizers = [step.regularizer for step in self._each()]
-        if not any(regularizers):
+    def _add_l1(self, network: StackedNetwork) -> None:
+        l1 = torch.tensor([step.optimizer.l1 for step in self._each()], dtype=torch.float64)
+        if not l1.any():
             return
-        l1 = torch.tensor([r.l1 if r else 0.0 for r in regularizers], dtype=torch.float64)
-        l2 = torch.tensor([r.l2 if r else 0.0 for r in regularizers], dtype=torch.float64)
         for w in network.weights:
             assert w.grad is not None
-            value = w.detach()
-            w.grad += _wide(l1, w) * value.sign() + _wide(l2, w) * value
+            w.grad += _wide(l1, w) * w.detach().sign()
 
 
 class MemberScalars(Mapping[str, Tensor]):

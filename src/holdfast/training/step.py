@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -52,27 +51,8 @@ class Step(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Regularizer:
-    """L1 and L2 terms added to the gradient after aggregation, so that no mask touches them.
-
-    Attributes:
-        l1: The gradient gains l1 · sign(p).
-        l2: The gradient gains l2 · p.
-    """
-
-    l1: float = 0.0
-    l2: float = 0.0
-
-    def __call__(self, model: nn.Module) -> None:
-        """Add to ``.grad``; parameters without a gradient are left alone."""
-        for p in model.parameters():
-            if p.grad is not None:
-                p.grad += self.l1 * p.detach().sign() + self.l2 * p.detach()
-
-
 class GradientStep(nn.Module):
-    """The usual update: loss, risk over environments, penalties, aggregation, regularisation, optimizer.
+    """The usual update: loss, risk over environments, penalties, aggregation, optimizer.
 
     1. ``loss`` gives one value per example; L_e is its weighted mean over environment e.
     2. ``risk`` maps (L_e) to a scalar; by default it is the pooled mean over rows. With an ``aggregator``, that
@@ -87,9 +67,8 @@ class GradientStep(nn.Module):
         risk: See above.
         penalties: Pairs of weight and penalty.
         aggregator: An element-wise aggregator; None for a plain backward pass.
-        regularizer: L1 and L2 after aggregation.
-        optimizer: How to build the optimizer.
-        schedule: Learning-rate and penalty factors.
+        optimizer: How to build the optimizer, how its learning rate falls, L1 and L2.
+        schedule: When penalties switch on.
         taps: Layers whose outputs penalties find in ``context.features``.
     """
 
@@ -100,13 +79,12 @@ class GradientStep(nn.Module):
         risk: Risk | None = None,
         penalties: Sequence[tuple[float, Penalty]] = (),
         aggregator: Aggregator | None = None,
-        regularizer: Regularizer | None = None,
         optimizer: Optimizer = Adam(),  # noqa: B008  # frozen
         schedule: Schedule = Schedule(),  # noqa: B008  # frozen
         taps: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.loss, self.risk, self.aggregator, self.regularizer = loss, risk, aggregator, regularizer
+        self.loss, self.risk, self.aggregator = loss, risk, aggregator
         self.penalties = tuple(penalties)
         self.penalty_modules = nn.ModuleList(p for _, p in penalties if isinstance(p, nn.Module))
         self.optimizer, self.schedule, self.taps = optimizer, schedule, tuple(taps)
@@ -138,8 +116,8 @@ class GradientStep(nn.Module):
         optimizer.zero_grad()
         penalty = self.penalty_of(context)
         diagnostics = self._backward(context, penalty) if self.aggregator is None else self._aggregate(context, penalty)
-        if self.regularizer is not None:
-            self.regularizer(model)
+        if self.optimizer.l1:
+            _add_l1(model, self.optimizer.l1)
         optimizer.step()
         self.updates += 1
         return {"loss": context.losses.detach().mean(), **diagnostics}
@@ -168,7 +146,7 @@ class GradientStep(nn.Module):
         return model
 
     def _follow_schedule(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
-        lr = self.optimizer.lr * self.schedule.lr_factor(self.updates, progress)
+        lr = self.optimizer.lr * self.optimizer.lr_factor(self.updates, progress)
         for group in optimizer.param_groups:
             group["lr"] = lr
         if self.penalties_begin(progress) and self.schedule.reset_optimizer:
@@ -236,3 +214,10 @@ class GradientStep(nn.Module):
                 stacklevel=2,
             )
         return weights
+
+
+def _add_l1(model: nn.Module, l1: float) -> None:
+    """Add to ``.grad``; parameters without a gradient are left alone."""
+    for p in model.parameters():
+        if p.grad is not None:
+            p.grad.add_(p.detach().sign(), alpha=l1)
