@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from holdfast.core.data import Batch
 from holdfast.core.errors import UserError
 from holdfast.core.ledger import Ledger
 from holdfast.core.task import Needs, TrainingView, training_view
-from holdfast.gradients import AndMask, Mean
+from holdfast.gradients import AndMask, Mean, PCGrad
 from holdfast.losses import ExponentiatedGroups, MeanOfEnvironments, PooledMean, VarianceOfRisks
 from holdfast.losses.environments import EnvironmentLosses
 from holdfast.models.mlp import MLP
@@ -246,3 +247,24 @@ def test_no_hook_is_left_on_the_model_however_training_ends(monkeypatch: pytest.
         with contextlib.suppress(KeyboardInterrupt):
             Trainer(budget=Budget(3)).fit(model, view, step)
         assert hooks(model) == 0
+
+
+def test_a_weighting_combines_gradients_by_their_inner_products() -> None:
+    """PCGrad against its definition, on two environments that want opposite things."""
+    some = rows().x[:10]  # type: ignore[index]
+    y = torch.arange(10) % 3
+    half = torch.arange(20) // 10
+    opposed = Batch(torch.cat([some, some]), torch.cat([y, (y + 1) % 3]), half, {}, None, torch.arange(20))
+    first, second = (gradient(lambda losses, e=e: losses[half == e].mean(), opposed) for e in range(2))  # type: ignore[misc]
+    product = first @ second
+    assert product < 0
+    mended = first - product / second.square().sum() * second + second - product / first.square().sum() * first
+    step = GradientStep(weighting=PCGrad(), **SGD_STEP)
+    torch.testing.assert_close(moved(step, opposed), mended / 2)
+    assert step.passes == 2
+
+
+@pytest.mark.parametrize("more", [{"risk": MeanOfEnvironments()}, {"aggregator": AndMask()}])
+def test_a_weighting_takes_the_place_of_risk_and_aggregator(more: Any) -> None:
+    with pytest.raises(ValueError, match="takes the place"):
+        GradientStep(weighting=PCGrad(), **more)

@@ -10,10 +10,15 @@ from torch import Tensor, nn
 
 from holdfast.core.errors import UserError, unknown_name
 
+REPRESENTATION = "representation"
+"""Tapped under this name is what the last linear layer takes in, flattened to (B, D)."""
+
 
 @contextlib.contextmanager
 def tapped(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of named layers during forward passes inside the block; the last pass counts.
+
+    :data:`REPRESENTATION` names what the head reads.
 
     Raises:
         UserError: The model has no layer of that name.
@@ -30,9 +35,12 @@ def tapped(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor
     handles = []
     try:
         for layer in layers:
-            if layer not in modules:
+            if layer == REPRESENTATION:
+                handles.append(last_linear(model).register_forward_pre_hook(_keep_input(features)))
+            elif layer in modules:
+                handles.append(modules[layer].register_forward_hook(_keep_output(features, layer)))
+            else:
                 raise unknown_name("layer", layer, filter(None, modules))
-            handles.append(modules[layer].register_forward_hook(_keep_output(features, layer)))
         yield features
     finally:
         for handle in handles:
@@ -65,5 +73,12 @@ def last_linear(model: nn.Module) -> nn.Linear:
 def _keep_output(features: dict[str, Tensor], layer: str) -> Any:
     def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
         features[layer] = output
+
+    return hook
+
+
+def _keep_input(features: dict[str, Tensor]) -> Any:
+    def hook(module: nn.Module, arguments: Any) -> None:
+        features[REPRESENTATION] = arguments[0].flatten(1)
 
     return hook

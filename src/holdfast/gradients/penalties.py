@@ -28,7 +28,9 @@ def inter_environment_alignment(environment_losses: Tensor, parameters: Sequence
     return torch.stack([_spread(torch.stack(of_parameter)) for of_parameter in zip(*gradients, strict=True)]).sum()
 
 
-def head_gradient_variances(losses: Tensor, outputs: Tensor, features: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+def head_gradient_variances(
+    losses: Tensor, outputs: Tensor, features: Tensor, groups: Tensor, row_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Variances over each environment's rows of the gradient of a linear head, differentiable.
 
     The gradient of row i is δ_i ⊗ (a_i, 1) with δ the gradient of its loss in the outputs and a the head's input, so
@@ -39,6 +41,7 @@ def head_gradient_variances(losses: Tensor, outputs: Tensor, features: Tensor, g
         outputs: (B, C) of the head; the losses must depend on the parameters through them.
         features: (B, D) what the head read.
         groups: (B,) environments.
+        row_weights: (B,) weights of the rows in their environment; equal by default.
 
     Returns:
         (E, C · (D + 1)) variances divided by the number of rows, weights before the biases of each output, and (E,)
@@ -50,11 +53,13 @@ def head_gradient_variances(losses: Tensor, outputs: Tensor, features: Tensor, g
     check_losses(losses, groups)
     (delta,) = torch.autograd.grad(losses.sum(), outputs, create_graph=True)
     features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
-    codes = torch.unique(groups)
+    weights = torch.ones_like(features[:, 0]) if row_weights is None else row_weights.to(features)
+    codes = torch.unique(groups[weights > 0])
     variances = []
     for code in codes:
-        d, a = delta[groups == code], features[groups == code]
-        variances.append((d.square().t() @ a.square() / len(d) - (d.t() @ a / len(d)).square()).flatten())
+        rows = groups == code
+        d, a, w = delta[rows], features[rows], weights[rows, None] / weights[rows].sum()
+        variances.append(((w * d.square()).t() @ a.square() - ((w * d).t() @ a).square()).flatten())
     return torch.stack(variances), codes
 
 

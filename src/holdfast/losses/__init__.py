@@ -1,23 +1,35 @@
 """Per-example losses, risks over environments, penalties."""
 
+from holdfast.losses.adversary import EnvironmentAdversary, reversed_gradient
+from holdfast.losses.alignment import CovarianceAlignment, KernelAlignment
 from holdfast.losses.environments import EnvironmentLosses, environment_means
+from holdfast.losses.gradient_agreement import GradientAlignment, GradientVariances
 from holdfast.losses.penalties import InvariantRisk, Penalty, VarianceOfRisks
 from holdfast.losses.per_example import Loss, cross_entropy, default_loss, half_squared_error, squared_error
+from holdfast.losses.quantile import QuantileAboveMean, kernel_quantile
 from holdfast.losses.risks import ExponentiatedGroups, MeanOfEnvironments, PooledMean, Risk
 
 __all__ = [
+    "CovarianceAlignment",
+    "EnvironmentAdversary",
     "EnvironmentLosses",
     "ExponentiatedGroups",
+    "GradientAlignment",
+    "GradientVariances",
     "InvariantRisk",
+    "KernelAlignment",
     "Loss",
     "MeanOfEnvironments",
     "Penalty",
     "PooledMean",
+    "QuantileAboveMean",
     "Risk",
     "VarianceOfRisks",
     "cross_entropy",
     "default_loss",
     "environment_means",
     "half_squared_error",
+    "kernel_quantile",
+    "reversed_gradient",
     "squared_error",
 ]

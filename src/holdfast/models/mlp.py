@@ -27,6 +27,8 @@ class MLP(Model):
     Attributes:
         hidden: Widths of the hidden layers; empty for a linear model.
         activation: What follows each hidden layer.
+        normalization: ``batch``: batch normalisation before each activation (Ioffe, Szegedy, *Batch normalization*,
+            ICML 2015, arXiv:1502.03167); its statistics mix the rows of a batch, and so the environments in it.
         dropout: Probability of zeroing a hidden unit in training.
         init: ``torch``: PyTorch's own; ``he``: weights N(0, 2 / fan-in), biases 0.01 (He et al., *Delving Deep into
             Rectifiers*, ICCV 2015, arXiv:1502.01852).
@@ -38,6 +40,7 @@ class MLP(Model):
 
     hidden: Annotated[tuple[int, ...], Range(low=1)] = (128, 128)
     activation: Literal["relu", "leaky-relu"] = "relu"
+    normalization: Literal["none", "batch"] = "none"
     dropout: Annotated[float, Range(0.0, 1.0)] = 0.0
     init: Literal["torch", "he"] = "torch"
 
@@ -45,7 +48,9 @@ class MLP(Model):
         widths = [math.prod(input_shape), *self.hidden]
         features: list[nn.Module] = [nn.Flatten()]
         for width_in, width_out in itertools.pairwise(widths):
-            features += [nn.Linear(width_in, width_out), _ACTIVATIONS[self.activation]()]
+            features += [nn.Linear(width_in, width_out)]
+            features += [nn.BatchNorm1d(width_out)] if self.normalization == "batch" else []
+            features += [_ACTIVATIONS[self.activation]()]
             features += [nn.Dropout(self.dropout)] if self.dropout else []
         network = nn.Sequential(
             OrderedDict(features=nn.Sequential(*features), head=nn.Linear(widths[-1], outputs)),

@@ -115,10 +115,13 @@ def _of_network(network: nn.Module, first: nn.Module) -> str | None:
 def _of_step(step: GradientStep, first: GradientStep) -> str | None:
     plain = [dataclasses.replace(s.optimizer, lr=0.0, weight_decay=0.0, l1=0.0) for s in (step, first)]
     kinds = [
-        (type(s.risk), [type(penalty) for _, penalty in s.penalties], type(s.aggregator), s.loss) for s in (step, first)
+        (type(s.risk), [type(penalty) for _, penalty in s.penalties], type(s.aggregator), type(s.weighting), s.loss)
+        for s in (step, first)
     ]
     if type(step) is not GradientStep:
         return f"their step is {type(step).__name__}"
+    if step.weighting is not None:
+        return "their steps combine gradients by inner products"
     if step.taps or next(step.parameters(), None) is not None:
         return "parts of their step look into layers or are trained themselves"
     if plain[0] != plain[1] or step.schedule != first.schedule or kinds[0] != kinds[1]:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from holdfast.core.data import Batch
 from holdfast.core.taps import tapped
 from holdfast.core.task import TrainingView
-from holdfast.gradients import Aggregator, GradientEngine
+from holdfast.gradients import Aggregator, GradientEngine, GramianEngine
+from holdfast.gradients.gramian import Weighting
 from holdfast.losses import EnvironmentLosses, Loss, Penalty, Risk, default_loss
 from holdfast.training.context import StepContext
 from holdfast.training.optimizers import Adam, Optimizer
@@ -67,9 +68,11 @@ class GradientStep(nn.Module):
         risk: See above.
         penalties: Pairs of weight and penalty.
         aggregator: An element-wise aggregator; None for a plain backward pass.
+        weighting: Combines the environments' gradients by their inner products, in place of risk, penalties and
+            aggregator.
         optimizer: How to build the optimizer, how its learning rate falls, L1 and L2.
         schedule: When penalties switch on.
-        taps: Layers whose outputs penalties find in ``context.features``.
+        taps: Layers whose outputs penalties find in ``context.features``; see :func:`~holdfast.core.taps.tapped`.
     """
 
     def __init__(
@@ -79,20 +82,24 @@ class GradientStep(nn.Module):
         risk: Risk | None = None,
         penalties: Sequence[tuple[float, Penalty]] = (),
         aggregator: Aggregator | None = None,
+        weighting: Weighting | None = None,
         optimizer: Optimizer = Adam(),  # noqa: B008  # frozen
         schedule: Schedule = Schedule(),  # noqa: B008  # frozen
         taps: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.loss, self.risk, self.aggregator = loss, risk, aggregator
+        if weighting is not None and (risk or penalties or aggregator):
+            raise ValueError("a weighting takes the place of risk, penalties and aggregator")
+        self.loss, self.risk, self.aggregator, self.weighting = loss, risk, aggregator, weighting
         self.penalties = tuple(penalties)
         self.penalty_modules = nn.ModuleList(p for _, p in penalties if isinstance(p, nn.Module))
         self.optimizer, self.schedule, self.taps = optimizer, schedule, tuple(taps)
-        self.passes = 1 + bool(aggregator and penalties)
+        self.passes = 1 + bool((aggregator and penalties) or weighting)
         self.updates = 0
         self._penalized = False
         self.aggregator_state: Mapping[str, Any] = {}
         self._engine: GradientEngine | None = None
+        self._gramian_engine: GramianEngine | None = None
         self._autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
     def setup(self, models: Models, view: TrainingView, trainer: Trainer) -> Optimizers:
@@ -103,6 +110,8 @@ class GradientStep(nn.Module):
         self._autocast = trainer.autocast
         if self.aggregator is not None:
             self._engine = GradientEngine(self._aggregated(model))
+        if self.weighting is not None:
+            self._gramian_engine = GramianEngine(self._aggregated(model))
         groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad], "name": "model"}]
         if parts := [p for p in self.parameters() if p.requires_grad]:
             groups.append({"params": parts, "name": "parts"})
@@ -114,8 +123,7 @@ class GradientStep(nn.Module):
         self._follow_schedule(optimizer, progress)
         context = self._run(model, batch, progress)
         optimizer.zero_grad()
-        penalty = self.penalty_of(context)
-        diagnostics = self._backward(context, penalty) if self.aggregator is None else self._aggregate(context, penalty)
+        diagnostics = self._gradients(context)
         if self.optimizer.l1:
             _add_l1(model, self.optimizer.l1)
         optimizer.step()
@@ -123,9 +131,10 @@ class GradientStep(nn.Module):
         return {"loss": context.losses.detach().mean(), **diagnostics}
 
     def close(self) -> None:
-        """Take the engine's hooks off the model."""
-        if self._engine is not None:
-            self._engine.close()
+        """Take the engines' hooks off the model."""
+        for engine in (self._engine, self._gramian_engine):
+            if engine is not None:
+                engine.close()
 
     def get_extra_state(self) -> dict[str, Any]:
         """What is not a buffer: the number of updates and the aggregator's state."""
@@ -171,6 +180,26 @@ class GradientStep(nn.Module):
         if not self.penalties or factor == 0:
             return None
         return factor * torch.stack([weight * penalty(context) for weight, penalty in self.penalties]).sum()
+
+    def _gradients(self, context: StepContext) -> Mapping[str, Tensor]:
+        """Fill ``.grad``; returns scalars for the history."""
+        if self.weighting is not None:
+            return self._weigh(context, self.weighting)
+        penalty = self.penalty_of(context)
+        return self._backward(context, penalty) if self.aggregator is None else self._aggregate(context, penalty)
+
+    def _weigh(self, context: StepContext, weighting: Weighting) -> Mapping[str, Tensor]:
+        assert self._gramian_engine is not None, "setup() was not called"
+        batch = context.batch
+        result = self._gramian_engine.backward(
+            context.losses,
+            batch.environment,
+            weighting=weighting,
+            row_weights=batch.weight,
+            state=self.aggregator_state,
+        )
+        self.aggregator_state = result.state
+        return result.diagnostics
 
     def _backward(self, context: StepContext, penalty: Tensor | None) -> Mapping[str, Tensor]:
         risk = self.risk_of(context)
