@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ class SpiralsShortcuts(Task):
     ICLR 2021, arXiv:2009.00329, section 3.1 and appendix B, with the defaults of the authors' code and README. The
     first two inputs, the mechanism, are a point on one of two interleaved spirals: radius r ~ U(0.08, 1), angle
     2π · revs · r + π · y, then noise on the radius; each is divided by its standard deviation within the set. The other
-    inputs, the shortcut, are one vector per environment, drawn from N(0, 1): plus it for class 1, minus it for
+    inputs, the shortcut, are one vector per environment, of normal entries: plus it for class 1, minus it for
     class 0. It is perfect in its environment and says nothing in another. In the test it is drawn afresh for every
     row, independently of the class.
 
@@ -41,6 +42,7 @@ class SpiralsShortcuts(Task):
         environments: Training environments.
         rows_per_environment: Rows of each.
         d_shortcut: Length of the shortcut vector.
+        shortcut_std: Standard deviation of its entries; the paper has d_shortcut=32 and 0.316.
         revs: Turns of a spiral.
         noise: Half-width of the uniform noise on the radius.
         selection_environments: Held-out environments to choose a checkpoint on.
@@ -52,6 +54,7 @@ class SpiralsShortcuts(Task):
     environments: Annotated[int, Range(low=1)] = 16
     rows_per_environment: Annotated[int, Range(low=2)] = 1024
     d_shortcut: Annotated[int, Range(low=2)] = 16
+    shortcut_std: Annotated[float, Range(low=1e-10)] = 1.0
     revs: Annotated[float, Range(low=0.25)] = 3.0
     noise: Annotated[float, Range(low=0.0)] = 0.02
     selection_environments: Annotated[int, Range(low=1)] = 8
@@ -113,9 +116,23 @@ class SpiralsShortcuts(Task):
 
     def _shortcut(self, environment: str, y: npt.NDArray[np.int64], rng: np.random.Generator) -> Floats:
         if environment == "fresh shortcuts":
-            return rng.standard_normal((len(y), self.d_shortcut))
-        vector = numpy_rng(self.data_seed, self.name, "shortcut", environment).standard_normal(self.d_shortcut)
+            return self.shortcut_std * rng.standard_normal((len(y), self.d_shortcut))
+        own = numpy_rng(self.data_seed, self.name, "shortcut", environment)
+        vector = self.shortcut_std * own.standard_normal(self.d_shortcut)
         return np.where(y[:, None] == 1, vector, -vector)
+
+
+def permuted(data: Dataset, block: Literal["mechanism", "shortcut"], rng: torch.Generator) -> Dataset:
+    """The rows of this task with one part of the inputs exchanged at random within each environment.
+
+    That part then says nothing of the label, and is distributed as before.
+    """
+    x = torch.as_tensor(data.x).clone()
+    columns = slice(None, 2) if block == "mechanism" else slice(2, None)
+    for code in data.environment.present():
+        rows = (data.environment.codes == code).nonzero()[:, 0]
+        x[rows, columns] = x[rows[torch.randperm(len(rows), generator=rng)], columns]
+    return dataclasses.replace(data, x=x)
 
 
 def _histograms(train: Dataset) -> Artifact:
