@@ -114,7 +114,7 @@ def test_a_missing_shard_and_a_missing_column(damaged: Path) -> None:
     with pytest.raises(UserError, match="no test file beside the training file"):
         read(damaged)
     for file in (damaged / "fashion_mnist").iterdir():
-        pd.read_parquet(file).rename(columns={"image": "img"}).to_parquet(file)
+        pd.read_parquet(file).rename(columns={"image": "picture"}).to_parquet(file)
     with pytest.raises(UserError, match="has no column 'image'"):
         read(damaged, name="fashion_mnist")
 

@@ -195,7 +195,7 @@ class Dataset:
         )
 
     def column(self, name: str) -> Column:
-        """A column by name; ``environment`` is the run's environment column, ``label`` the classes.
+        """A column by name; ``environment`` is the run's environment column, ``label`` the classes, ``row`` every row.
 
         Raises:
             UserError: There is none of that name, or labels are not classes.
@@ -204,12 +204,14 @@ class Dataset:
             return self.environment
         if name in self.attributes:
             return self.attributes[name]
+        if name == "row":
+            return Column(torch.arange(len(self)), tuple(f"row {row}" for row in self.index.tolist()))
         if name == "label" and self.y is not None and not self.y.is_floating_point():
             return Column(self.y, tuple(map(str, range(int(self.y.max()) + 1 if len(self.y) else 0))))
         if name == "label":
             numbers = "the labels are numbers and" if self.y is not None else "labels are hidden here and"
             raise UserError(f"{numbers} make no groups: name a column with few values instead")
-        raise unknown_name("column", name, ["environment", "label", *self.attributes])
+        raise unknown_name("column", name, ["environment", "label", "row", *self.attributes])
 
     def grouped_by(self, names: str) -> Dataset:
         """The same rows with the product of some columns as environment.

@@ -10,14 +10,14 @@ from holdfast.training import Trainer
 
 
 def needs_of(groups: str, **more: Any) -> Needs:
-    """What a method needs to see for these groups, such as ``environment`` or ``label*color``.
+    """What a method needs to see for these groups, such as ``environment``, ``label*color``, or ``row``: each its own.
 
     >>> needs = needs_of("label*color")
     >>> needs.columns, needs.environments
     (('color',), False)
     """
     parts = [part.strip() for part in groups.split("*")]
-    columns = tuple(part for part in parts if part not in ("label", "environment"))
+    columns = tuple(part for part in parts if part not in ("label", "environment", "row"))
     return Needs(columns=columns, environments="environment" in parts, **more)
 
 

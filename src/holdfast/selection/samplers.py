@@ -81,7 +81,8 @@ class EnvironmentSampler(BlockSampler):
     """The same number of rows from each of min(E, 16) environments at every step.
 
     With more environments, 16 of them are drawn afresh for each step. Within an environment rows come in random order;
-    when all have been used they come again in another.
+    when all have been used they come again in another. Where every one of them is a single row, B
+    of them are taken, in random order likewise.
 
     Args:
         environment: (N,) codes; −1 (unknown) is one more environment.
@@ -93,7 +94,9 @@ class EnvironmentSampler(BlockSampler):
     def __init__(
         self, environment: Tensor, batch_size: int, generator: torch.Generator, most: int = MAX_ENVIRONMENTS
     ) -> None:
-        _, codes, self._counts = torch.unique(environment.cpu(), return_inverse=True, return_counts=True)
+        codes, self._counts = _codes_and_counts(environment.cpu())
+        if int(self._counts.max()) == 1 and len(codes) > most:
+            codes, self._counts = _codes_and_counts(torch.zeros_like(codes))
         self._environments = len(self._counts)
         self._per_step = min(self._environments, most)
         self.rows_each = max(1, batch_size // self._per_step)
@@ -167,3 +170,9 @@ class BalancedSampler(BlockSampler):
         groups = torch.randint(len(self._counts), shape, generator=self.generator)
         fraction = torch.rand(shape, generator=self.generator, dtype=torch.float64)
         return self._rows[self._starts[groups] + (fraction * self._counts[groups]).long()]
+
+
+def _codes_and_counts(values: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) codes from 0 in the order of the values, and how often each occurs."""
+    _, codes, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    return codes, counts

@@ -1,4 +1,4 @@
-"""A data set of small grey images with classes, such as MNIST, and how its rows are dealt into splits.
+"""A data set of small images with classes, such as MNIST, and how its rows are dealt into splits.
 
 Of the official training images five in six are for training, the others for selection, holdout and ``test-same``; the
 official test images are ``test``.
@@ -7,6 +7,7 @@ official test images are ``test``.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,10 +37,10 @@ TEST = len(_SHARES)
 
 @dataclass(frozen=True)
 class ImageSet:
-    """N grey images.
+    """N images.
 
     Attributes:
-        images: (N, H, W) uint8.
+        images: (N, H, W) uint8, grey, or (N, 3, H, W) in color.
         labels: (N,) int64 classes.
         official_test: (N,) bool, the rows of the official test split.
         index: (N,) int64 positions in the training file with the test file below it.
@@ -79,7 +80,7 @@ class ImageSet:
 
 
 def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch.Generator) -> ImageSet:
-    """Read a data set with the columns ``image`` and ``label``.
+    """Read a data set of grey images with the columns ``image`` and ``label``.
 
     Args:
         name: Of the data set.
@@ -90,10 +91,25 @@ def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch
     Raises:
         UserError: The data set cannot be found or is not as expected.
     """
+    return _read(name, data_dir, rows, rng, _grey_bytes)
+
+
+def read_color_set(name: str, data_dir: str | None, rows: int | None, rng: torch.Generator) -> ImageSet:
+    """The same for a data set in color, whose images may stand in a column ``img``."""
+    return _read(name, data_dir, rows, rng, _color_bytes)
+
+
+def _read(
+    name: str,
+    data_dir: str | None,
+    rows: int | None,
+    rng: torch.Generator,
+    bytes_of: Callable[[pd.Series, str], Tensor],
+) -> ImageSet:
     from holdfast.tables import encode_column, read_table
 
     folder = data_set_folder(name, data_dir)
-    frame = read_table(folder)
+    frame = read_table(folder).rename(columns={"img": "image"})
     _check(frame, folder)
     frame = frame.sort_values("split", key=lambda split: split == "test", kind="stable", ignore_index=True)
     index = torch.arange(len(frame))
@@ -105,7 +121,7 @@ def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch
     frame = frame.iloc[index.numpy()]
     labels = encode_column(frame["label"])
     return ImageSet(
-        images=_grey_bytes(frame["image"], str(folder)),
+        images=bytes_of(frame["image"], str(folder)),
         labels=torch.tensor(labels.codes),
         official_test=official_test[index],
         index=index,
@@ -115,13 +131,22 @@ def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch
 
 def _grey_bytes(images: pd.Series, where: str) -> Tensor:
     """(N, H, W) uint8."""
+    return _bytes(images, where, channels=1)[:, 0]
+
+
+def _color_bytes(images: pd.Series, where: str) -> Tensor:
+    """(N, 3, H, W) uint8."""
+    return _bytes(images, where, channels=3)
+
+
+def _bytes(images: pd.Series, where: str, channels: int) -> Tensor:
     from holdfast.images import StoredReader, encoded_images
 
     reader, _ = encoded_images(images, where)
-    grey = dataclasses.replace(reader, row_shape=(1, *reader.row_shape[1:])).in_memory()
-    if not isinstance(grey, StoredReader):
+    stored = dataclasses.replace(reader, row_shape=(channels, *reader.row_shape[1:])).in_memory()
+    if not isinstance(stored, StoredReader):
         raise UserError(f"{where} has images of more than 8 bits per value: get the data set again")
-    return grey.pixels[:, 0]
+    return stored.pixels
 
 
 def splits_of(data: Dataset, parts: Tensor) -> tuple[Split, ...]:
