@@ -43,6 +43,8 @@ class Prediction:
 class Predictor(Protocol):
     """What evaluations see of any model.
 
+    One whose training kept checkpoints has them as ``checkpoints``, a mapping from steps to functions that make the
+    network: see :func:`~holdfast.core.predictors.checkpoints_of`.
     One that adapts at test time also has ``adapt(stream: Iterable[Dataset]) -> Predictor``, which evaluations of
     adaptation look for and call once per environment; it works on a copy, and the batches carry no labels.
     """

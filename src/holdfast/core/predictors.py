@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ BLOCK_BYTES = 1 << 20
 LEAST_PROBABILITY = torch.finfo(torch.float64).eps
 """What an estimator's probability of zero is read as: its log is finite, and a wrong label still costs 36 nats."""
 
+Checkpoints = Mapping[int, Callable[[], nn.Module]]
+"""The network after so many updates, each made anew when called for."""
+
 
 @dataclass(frozen=True, eq=False)
 class ModulePredictor:
@@ -37,6 +40,7 @@ class ModulePredictor:
         encoder: Reads raw rows, where the task is a table.
         device: Where the module's parameters are; rows are moved there, predictions come back to the CPU.
         batch_size: Rows at a time, or fewer where they are large (:func:`blocks`).
+        checkpoints: The network at kept steps of its training, each made when called for.
 
     >>> linear = nn.Linear(2, 1)
     >>> _ = nn.init.ones_(linear.weight), nn.init.zeros_(linear.bias)
@@ -52,6 +56,7 @@ class ModulePredictor:
     encoder: Encoder | TokenEncoder | None = None
     device: torch.device | str = "cpu"
     batch_size: int = 4096
+    checkpoints: Checkpoints = field(default_factory=dict)
 
     def predict(self, rows: Dataset | pd.DataFrame) -> Prediction:
         """Predict N rows.
@@ -136,6 +141,12 @@ def cached(predictor: Predictor, splits: Iterable[Dataset]) -> Predictor:
     return _Cached(predictor, {id(rows): rows for rows in splits})
 
 
+def checkpoints_of(predictor: Predictor) -> Checkpoints:
+    """The kept steps of a predictor's training; empty where nothing is known of it."""
+    found: Checkpoints = getattr(predictor, "checkpoints", {})
+    return found
+
+
 def forward(model: nn.Module, rows: Dataset, device: torch.device | str = "cpu", batch_size: int = 4096) -> Tensor:
     """Outputs (N, K) of a model in evaluation mode, on the CPU and without gradients; all modes are restored."""
     modes = [(layer, layer.training) for layer in model.modules()]
@@ -172,6 +183,10 @@ class _Cached:
     @property
     def module(self) -> nn.Module | None:
         return self.predictor.module
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return checkpoints_of(self.predictor)
 
     def predict(self, rows: Dataset | pd.DataFrame) -> Prediction:
         if id(rows) not in self.splits:

@@ -47,11 +47,11 @@ class Surroundings:
         if predictor.module is None or not next(predictor.module.parameters(), torch.zeros(0)).numel():
             return None
         module = copy.deepcopy(predictor.module).cpu()
-        train = _rows(task, "train", most, rng)
+        train = rows_of(task, "train", most, rng)
         if train is None:
             return None
         loss = default_loss(task.kind, task.target_scale)
-        test = _rows(task, "test", most, rng)
+        test = rows_of(task, "test", most, rng)
         return Surroundings(module, WeightTree.of(module), train, test, loss, task.kind == "classification")
 
     def objective(self, rows: Dataset) -> Objective:
@@ -91,7 +91,8 @@ def drawn(name: str, profiles: Mapping[str, Profile], y_label: str) -> Curve:
     return Curve(name, series, "position", y_label, caption="At 0 this network, at 1 the other.")
 
 
-def _rows(task: TaskData, role: Role, most: int, rng: np.random.Generator) -> Dataset | None:
+def rows_of(task: TaskData, role: Role, most: int, rng: np.random.Generator) -> Dataset | None:
+    """At most so many labelled rows of a role, of known environments; None where there are none."""
     parts = [split.data for split in task.with_role(role) if split.data.y is not None and len(split.data)]
     if not parts:
         return None

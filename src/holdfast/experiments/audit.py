@@ -32,6 +32,7 @@ QUESTIONS: Mapping[str, str] = {
     "clusters": "Which kinds of rows does it fail on?",
     "environment-shift": "What changes between environments?",
     "calibration-by-environment": "Can its probabilities be trusted?",
+    "agreement": "Do environments ask for the same?",
     "cheap-repairs": "What would a cheap repair buy?",
     "performance": "How good is it?",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -61,9 +62,25 @@ def load_module(spec: CellSpec, cell: Cell, data: TaskData) -> nn.Module:
     """
     if not cell.is_module:
         raise UserError(f"{spec.label} is not a network: it cannot be repaired or gone on from")
+    return module_at(spec, cell, data, selected_step(cell, spec.rule))
+
+
+def module_at(spec: CellSpec, cell: Cell, data: TaskData, step: int | None) -> nn.Module:
+    """The network of a cell after so many updates, or the one it ended with."""
     module = build_module(spec, data)
-    module.load_state_dict(cell.weights(selected_step(cell, spec.rule)))
+    module.load_state_dict(cell.weights(step))
     return module
+
+
+def finished_predictor(spec: CellSpec, cell: Cell, data: TaskData, model: Any) -> ModulePredictor | EstimatorPredictor:
+    """What evaluations see of a model of a cell: with the checkpoints of its training, where it is a network."""
+    predictor = predictor_of(model, data)
+    if isinstance(predictor, EstimatorPredictor):
+        return predictor
+    kept = sorted({r.step for r in cell.records} - {FINAL})
+    return dataclasses.replace(
+        predictor, checkpoints={step: functools.partial(module_at, spec, cell, data, step) for step in kept}
+    )
 
 
 def build_module(spec: CellSpec, data: TaskData) -> nn.Module:

@@ -14,7 +14,7 @@ from holdfast.core.predictors import cached
 from holdfast.core.seeds import numpy_rng
 from holdfast.core.task import Split, TaskData
 from holdfast.evaluations.scored import headline
-from holdfast.experiments.cells import build_module, in_precision, predictor_of, selected_step
+from holdfast.experiments.cells import build_module, finished_predictor, in_precision, selected_step
 from holdfast.experiments.numerics import limited
 from holdfast.experiments.provenance import PROVENANCE
 from holdfast.experiments.results import CellResult, RowScores
@@ -121,7 +121,8 @@ class _Work:
     def _predictor(self, phase: int) -> Predictor:
         if phase not in self._predictors:
             splits = [split.data for split in self.data.splits]
-            self._predictors[phase] = cached(predictor_of(self._model(phase), self.data), splits)
+            predictor = finished_predictor(self.spec, self.cell, self.data, self._model(phase))
+            self._predictors[phase] = cached(predictor, splits)
         return self._predictors[phase]
 
     def _model(self, phase: int) -> Any:

@@ -11,7 +11,7 @@ from holdfast.core.method import Method
 from holdfast.core.options import instantiate
 from holdfast.core.registry import Plugin, create, lookup
 from holdfast.core.task import Model, Task, TaskData
-from holdfast.experiments.cells import load_module, predictor_of
+from holdfast.experiments.cells import finished_predictor, load_module
 from holdfast.experiments.numerics import Numerics
 from holdfast.experiments.spec import CellSpec
 from holdfast.experiments.store import Cell
@@ -44,7 +44,7 @@ def finished_model(cell: Cell) -> tuple[Predictor, TaskData, CellSpec]:
         rule=create(SelectionRule, "validation" if data.with_role("selection") else "last"),
     )
     model = load_module(spec, cell, data) if cell.is_module else cell.estimator()
-    return predictor_of(model, data), data, spec
+    return finished_predictor(spec, cell, data, model), data, spec
 
 
 def _made_again(base: type[P], description: Mapping[str, Any]) -> P:

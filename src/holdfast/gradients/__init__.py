@@ -1,6 +1,7 @@
 """Gradients per environment, and how they agree. Usable in anybody's loop: no Task or Trainer in sight."""
 
 from holdfast.gradients.aggregators import Aggregated, Aggregator, AndMask, Mean
+from holdfast.gradients.agreement import SignAgreement, Suggestion, chance
 from holdfast.gradients.and_adam import AndAdam
 from holdfast.gradients.distributed import all_reduce
 from holdfast.gradients.engine import GradientEngine
@@ -27,10 +28,13 @@ __all__ = [
     "PCGrad",
     "ReferenceEngine",
     "SandMask",
+    "SignAgreement",
     "SplitEnvironments",
     "Stat",
     "Stats",
+    "Suggestion",
     "all_reduce",
+    "chance",
     "fishr",
     "head_gradient_variances",
     "inter_environment_alignment",
