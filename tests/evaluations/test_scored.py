@@ -44,7 +44,7 @@ def test_the_headline_is_a_mean_over_rows(kind: Any) -> None:
 
 def test_the_default_evaluations_exist_and_run_on_every_kind_they_name(bench: Any) -> None:
     y = np.arange(60)
-    for reference in DEFAULT:
+    for reference in (name for name in DEFAULT if name != "agreement"):  # which looks into networks
         for kind, outputs, labels in (
             ("classification", np.eye(2)[y % 2], y // 2 % 2),
             ("regression", np.zeros((60, 1)), y / 60.0),

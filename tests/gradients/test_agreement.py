@@ -16,9 +16,8 @@ def random_signs(environments: int, components: int, seed: int = 0, zeros: float
     rng = torch.Generator().manual_seed(seed)
     signs = 2 * torch.randint(2, (environments, components), generator=rng) - 1
     signs[torch.rand(signs.shape, generator=rng) < zeros] = 0
-    return SignAgreement(
-        {"a.weight": signs[:, : components // 3].to(torch.int8), "b": signs[:, components // 3 :].to(torch.int8)}
-    )
+    first, second = signs.to(torch.int8).tensor_split([components // 3], dim=1)
+    return SignAgreement({"a.weight": first, "b": second})
 
 
 @pytest.mark.parametrize("environments", [2, 3, 4, 7])

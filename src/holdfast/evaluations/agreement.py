@@ -19,7 +19,7 @@ from holdfast.core.predictors import checkpoints_of
 from holdfast.core.registry import register
 from holdfast.core.task import Role, TaskData
 from holdfast.evaluations.weight_space import rows_of
-from holdfast.gradients import SignAgreement, chance
+from holdfast.gradients import SignAgreement, Suggestion, chance
 from holdfast.losses import Loss, default_loss
 
 ROLES: tuple[Role, ...] = ("train", "test")
@@ -129,17 +129,19 @@ def _result(stages: Mapping[Stage, SignAgreement], names: tuple[str, ...], split
         )
         for stage, agreement in stages.items()
     ]
-    if found is None:
-        sentence = (
-            "Environments agree on the signs of the gradient no more than tossed signs would: a mask would keep noise."
-        )
-    else:
-        sentence = (
-            f"{100 * found.share:.0f} % of the gradient's components have one sign in {_needed(threshold, names)}, "
-            f"{of_interest.text}; {100 * found.chance:.0f} % by chance: and-mask:threshold={threshold:.4g} keeps them."
-        )
     artifacts = (_by_layer(stages, threshold), _by_threshold(stages), _pairs(middle, names, of_interest.text))
-    return Result(tuple(measurements), artifacts, (Finding("gradient signs", sentence),))
+    findings = () if found is None else (_finding(found, names, of_interest),)
+    return Result(tuple(measurements), artifacts, findings)
+
+
+def _finding(found: Suggestion, names: tuple[str, ...], stage: Stage) -> Finding:
+    """Where no more signs agree than if they were tossed there is none."""
+    share, by_chance = 100 * found.share, 100 * found.chance
+    return Finding(
+        "gradient signs",
+        f"{share:.0f} % of the gradient's components have one sign in {_needed(found.threshold, names)}, {stage.text}; "
+        f"{by_chance:.0f} % by chance: and-mask:threshold={found.threshold:.4g} keeps them.",
+    )
 
 
 def _needed(threshold: float, names: tuple[str, ...]) -> str:
