@@ -136,11 +136,11 @@ def page(folder: Path) -> Iterator[str]:
         "# Synthetic memorisation: every method on spirals with shortcuts",
         "",
         f"Written by `python benchmarks/spirals.py` on {date.today().isoformat()}. Task `spirals-shortcuts`: 16 "
-        "training environments, each with a perfect shortcut of its own; accuracy in % on rows whose shortcuts are drawn "
-        "afresh (chance is 50), of the checkpoint that does best on eight held-out environments, in 600 updates of 128 rows "
-        "from each environment (64 for MMD and IGA, which are slow). Options were searched at random on the first seed "
-        f"by the same accuracy; mean over {SEEDS} seeds with the interval by Student's t. The paper shows a bar chart "
-        "and no numbers (Parascandolo et al., ICLR 2021, arXiv:2009.00329): compare the direction only.",
+        "training environments, each with a perfect shortcut of its own; accuracy in % on rows whose shortcuts are "
+        "drawn afresh (chance is 50), of the checkpoint that does best on eight held-out environments, in 600 updates "
+        "of 128 rows from each environment (64 for MMD and IGA, which are slow). Options were searched at random on "
+        f"the first seed by the same accuracy; mean over {SEEDS} seeds with the interval by Student's t. The paper "
+        "shows a bar chart and no numbers (Parascandolo et al., ICLR 2021, arXiv:2009.00329): compare the direction.",
         "",
         "| method | paper | here, % | trials | best setting |",
         "|---|---|---|---|---|",
