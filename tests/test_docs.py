@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")))]
 COMMANDS_RUN = {
     "docs/data-sets.md",
+    "docs/hard-to-vary.md",
     "docs/images.md",
     "docs/quickstart.md",
     "docs/models.md",

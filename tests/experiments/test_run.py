@@ -57,7 +57,7 @@ def test_the_same_run_again_trains_and_evaluates_nothing(
     first = run(grid, tmp_path)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("cells/**/*.*")}
     no_training()
-    monkeypatch.setattr(evaluate, "predictor_of", lambda *_: pytest.fail("something was evaluated again"))
+    monkeypatch.setattr(evaluate, "finished_predictor", lambda *_: pytest.fail("something was evaluated again"))
     again = run(make_grid("erm,erm+dfr,logistic", seeds=2), tmp_path)
     assert summarise(again).as_dict() == summarise(first).as_dict()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("cells/**/*.*")} == files

@@ -1,0 +1,153 @@
+"""Curves over the mask's threshold with every example an environment: true labels, random labels, a quarter random.
+
+Run with ``python benchmarks/random_labels.py cpu [FOLDER]``, which prints the page and writes
+``docs/benchmarks/random_labels.md``; about an hour on one core. In place of ``cpu``, ``gpu`` is the paper's size, for a
+machine with a graphics card, and ``small`` a few minutes on MNIST. With a folder for the cells, a run that was stopped
+goes on. CIFAR-10 or MNIST lies in the folder that HOLDFAST_DATA names.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from holdfast.core.artifacts import Curve
+from holdfast.core.registry import create
+from holdfast.core.task import Model, Task
+from holdfast.experiments.executors import Inline
+from holdfast.experiments.grid import Grid, load_folds
+from holdfast.experiments.numerics import Numerics
+from holdfast.experiments.store import Cell, CellStore
+from holdfast.methods.and_mask import AndMask
+from holdfast.tasks.random_labels import CHANGED
+from holdfast.training import Adam, Budget, Last
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "random_labels.md"
+LABELS = {"true labels": 0.0, "random labels": 1.0, "25 % random": 0.25}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the experiment is.
+
+    Attributes:
+        task: With its images; the fraction of random labels is added.
+        model: The network.
+        epochs: Passes through the training rows, in batches of 80.
+        thresholds: Of the mask; 0 is plain training.
+        seeds: How many.
+        lr: Learning rate of Adam.
+        drops: Parts of the budget after which it is divided by ten.
+        device: Where.
+    """
+
+    task: str
+    model: str
+    epochs: int
+    thresholds: tuple[float, ...]
+    seeds: int
+    lr: float
+    drops: tuple[float, ...]
+    device: str = "cpu"
+
+
+SIZES = {
+    "small": Size("random-labels:source=mnist:rows=2000", "mlp:hidden=[256]", 20, (0.0, 0.1, 0.2), 1, 1e-3, ()),
+    "cpu": Size("random-labels:source=cifar10:rows=5000", "cnn:channels=[32,64,128]", 20, (0.0, 0.1, 0.2), 1, 1e-3, ()),
+    "gpu": Size(
+        "random-labels:source=cifar10:rows=null:test_rows=10000",
+        "fast-resnet",
+        80,
+        (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8),
+        2,
+        5e-4,
+        (0.5, 0.75),
+        "cuda",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Means over seeds: under the training labels, under wrong ones, on the test."""
+
+    train: float
+    changed: float | None
+    test: float
+
+
+def measured(size: Size, fraction: float, threshold: float, store: CellStore) -> Accuracies:
+    """Of networks trained to the end, made or found."""
+    task = create(Task, f"{size.task}:fraction={fraction}")
+    method = AndMask(groups="row", threshold=threshold, optimizer=Adam(lr=size.lr, weight_decay=1e-6, drops=size.drops))
+    folds = load_folds(task)
+    rows = len(folds[0].data.split("train").data)
+    grid = Grid(
+        folds=folds,
+        chains=((method,),),
+        seeds=tuple(range(size.seeds)),
+        rule=Last(),
+        budget=Budget(size.epochs * rows // 80),
+        model=create(Model, size.model),
+        numerics=Numerics(device=size.device),
+    )
+    outcomes = Inline().run(list(grid.specs()), store, None, lambda spec, stage, part: None)
+    cells = [store.get(outcome.spec.key) for outcome in outcomes]
+    changed = [_last(cell, "train", CHANGED) for cell in cells] if fraction else None
+    return Accuracies(
+        statistics.fmean(_last(cell, "train") for cell in cells),
+        None if changed is None else statistics.fmean(changed),
+        statistics.fmean(_last(cell, "test") for cell in cells),
+    )
+
+
+def _last(cell: Cell, split: str, group: str | None = None) -> float:
+    of_split = [r for r in cell.records if (r.split, r.group, r.environment) == (split, group, None)]
+    return max(of_split, key=lambda r: r.step).score
+
+
+def page(name: str, folder: Path) -> Iterator[str]:
+    """The page, line by line."""
+    size, store = SIZES[name], CellStore(folder)
+    yield from (
+        "# Every example an environment: curves over the threshold",
+        "",
+        f"Written by `python benchmarks/random_labels.py {name}` on {date.today().isoformat()}: `{size.task}`, network "
+        f"`{size.model}`, {size.epochs} epochs in batches of 80 environments of one example, Adam at {size.lr:g}; "
+        f"accuracy in % after the last update, {size.seeds} seed{'s' if size.seeds > 1 else ''}. A threshold of 0 is "
+        "plain training.",
+        "",
+        "| labels | threshold | train | under wrong labels | test |",
+        "|---|---|---|---|---|",
+    )
+    curves: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
+    for labels, fraction in LABELS.items():
+        found = [measured(size, fraction, threshold, store) for threshold in size.thresholds]
+        for threshold, one in zip(size.thresholds, found, strict=True):
+            wrong = "" if one.changed is None else f"{100 * one.changed:.1f}"
+            yield f"| {labels} | {threshold:g} | {100 * one.train:.1f} | {wrong} | {100 * one.test:.1f} |"
+        for what in ("train", "test") if fraction < 1 else ("train",):
+            curves[f"{labels}, {what}"] = (size.thresholds, tuple(100 * getattr(one, what) for one in found))
+    yield from ("", Curve("Accuracy over the threshold", curves, "threshold", "accuracy, %").to_html())
+
+
+def main() -> None:
+    """Write the page; cells lie in the folder given, or in one that is thrown away."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "small"
+    if name not in SIZES:
+        sys.exit(f"random_labels.py: no size {name!r}: there is {', '.join(SIZES)}")
+    with tempfile.TemporaryDirectory() as temporary:
+        lines = []
+        for line in page(name, Path(sys.argv[2] if len(sys.argv) > 2 else temporary)):
+            print(line, flush=True)
+            lines.append(line)
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
