@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from holdfast.core.errors import UserError
-from holdfast.core.taps import last_linear, tapped, tapped_input
+from holdfast.core.taps import REPRESENTATION, last_linear, tapped, tapped_input
 
 
 def network() -> nn.Sequential:
@@ -63,3 +63,15 @@ def test_the_head_is_the_last_linear_layer() -> None:
     assert last_linear(model) is model.get_submodule("2.0")
     with pytest.raises(UserError, match="ReLU has no linear layer"):
         last_linear(nn.ReLU())
+
+
+def test_the_representation_is_what_the_head_reads() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    x = torch.randn(5, 2)
+    with tapped(model, [REPRESENTATION, "0"]) as features:
+        model(x)
+    torch.testing.assert_close(features[REPRESENTATION], features["0"].relu())
+    model(torch.zeros(1, 2))
+    assert len(features[REPRESENTATION]) == 5
+    with pytest.raises(UserError, match="no linear layer"), tapped(nn.ReLU(), [REPRESENTATION]):
+        pass

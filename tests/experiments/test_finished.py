@@ -11,6 +11,7 @@ import torch
 from holdfast.core.errors import UserError
 from holdfast.core.method import Method
 from holdfast.core.options import parse_alternatives
+from holdfast.core.predictors import cached, checkpoints_of
 from holdfast.core.registry import create
 from holdfast.core.task import Task
 from holdfast.experiments.cells import finish_cell, load_module, predictor_of
@@ -36,6 +37,21 @@ def test_a_finished_cell_predicts_as_it_did(tmp_path: Path, text: str) -> None:
     rows = data.split("test").data
     model = load_module(spec, cell, data) if cell.is_module else cell.estimator()
     assert torch.equal(predictor.predict(rows).outputs, predictor_of(model, data).predict(rows).outputs)
+
+
+def test_a_finished_cell_has_the_networks_of_its_checkpoints(tmp_path: Path) -> None:
+    store = CellStore(tmp_path)
+    ((fold, spec),) = grid_of(create(Task, "colored-digits"), "erm").specs()
+    cell = finish_cell(spec, fold.data, store)
+    predictor, *_ = finished_model(cell)
+    checkpoints = checkpoints_of(cached(predictor, []))
+    assert {0, 1, 16, 20} <= set(checkpoints)
+    for step, make in checkpoints.items():
+        for name, weights in cell.weights(step).items():
+            assert torch.equal(make().state_dict()[name], weights)
+    ((fold, spec),) = grid_of(create(Task, "colored-digits"), "logistic").specs()
+    predictor, *_ = finished_model(finish_cell(spec, fold.data, store))
+    assert checkpoints_of(predictor) == {}
 
 
 def test_a_table_that_was_changed_is_refused(tmp_path: Path) -> None:
