@@ -36,6 +36,8 @@ SHORTEST = 1e-9
 INSIDE = 1e-3
 """Walks along a level set aim this share of ε below it, so that rounding does not lead beyond."""
 CORRECTIONS = 4
+LEAST_GAIN = 1e-5
+"""A step that gains less than this share of ε ends a walk."""
 
 
 class Bound(Protocol):
@@ -303,12 +305,14 @@ class _Walk:
             self._shorten_until(lambda: self._try(self.step * ahead / ahead.norm(), None))
 
     def climbs(self) -> bool:
-        """One more step that raises (or lowers) the target's loss; says whether there is one."""
+        """One more step that raises (or lowers) the target's loss; says whether another may be worth it."""
         of_kept, of_target = self.search.slopes(self.moved, self.kept, self.target)
         if not float(of_target.norm()) > 0:
             return False
-        ahead = self.sign * of_target / of_target.norm()
-        return self._shorten_until(lambda: self._try(self._allowed(self.step * ahead, of_kept), of_kept))
+        ahead, before = self.sign * of_target / of_target.norm(), self.losses[-1][self.target]
+        stepped = self._shorten_until(lambda: self._try(self._allowed(self.step * ahead, of_kept), of_kept))
+        gained = self.sign * float(self.losses[-1][self.target] - before)
+        return stepped and gained > LEAST_GAIN * self.search.epsilon
 
     def _shorten_until(self, tried: Callable[[], bool]) -> bool:
         while self.step > SHORTEST * self.search.reach:
