@@ -43,6 +43,12 @@ from holdfast.weights import (
 MOST_DENSE = 1_500
 """Weights of a network whose whole Gauss–Newton matrices are made."""
 POINTS = 31
+
+_SEARCH = "inconsistency / epsilon, search"
+_QUADRATIC = "inconsistency / epsilon, quadratic"
+_FULL = "log-det gap per weight, full"
+_DIAGONAL = "log-det gap per weight, diagonal"
+_KRONECKER = "log-det gap per weight, Kronecker"
 BOUNDS: Mapping[str, type[WithinEachWeight] | type[WithinNorm]] = {"each-weight": WithinEachWeight, "norm": WithinNorm}
 
 
@@ -72,7 +78,7 @@ class Consistency(Evaluation):
             longer than ``radius`` times the length of all weights.
         radius: Of the bound.
         restarts: Walks of the search for each pair of environments.
-        steps: Of a walk, at most.
+        steps: Of a walk, at most; in large networks more of them find more.
         damping: Of curvature in units of the weights' length; None for 2·epsilon / radius², what the radius amounts to.
         max_rows: So many training rows are used at most.
         max_environments: So many are compared, the largest.
@@ -94,7 +100,7 @@ class Consistency(Evaluation):
         check_finite(around.tree.parameters)
         rows = _largest(around.train, self.max_environments)
         if len(rows.environment.present()) < 2:
-            nothing = dataclasses.replace(measured("inconsistency / epsilon, search", float("nan"), rows, "train"))
+            nothing = measured(_SEARCH, float("nan"), rows, "train")
             return Result((dataclasses.replace(nothing, note="there is one environment only: nothing to compare"),))
         objective, tree = around.exact(rows)
         losses = LossesByEnvironment(objective, tree)
@@ -122,7 +128,7 @@ class Consistency(Evaluation):
         return 2 * self.epsilon / self.radius**2 if self.damping is None else self.damping
 
     def _searched(self, found: Inconsistency, names: tuple[str, ...], rows: Dataset) -> Measurement:
-        number = measured("inconsistency / epsilon, search", found.value / self.epsilon, rows, "train")
+        number = measured(_SEARCH, found.value / self.epsilon, rows, "train")
         return dataclasses.replace(number, note=f"a lower bound; least consistent: {_named(found.pair, names)}")
 
     def _closed(self, objective: Objective, tree: WeightTree, names: tuple[str, ...]) -> list[Measurement]:
@@ -136,8 +142,8 @@ class Consistency(Evaluation):
     def _table(self, numbers: list[Measurement], left_out: int) -> Table:
         weights = "each weight's own size" if self.bound == "each-weight" else "the length of all weights"
         settings = (
-            f"Epsilon is {self.epsilon:g} in units of the loss, the radius {self.radius:g} times {weights}, the damping "
-            f"of curvatures {self._damping:.3g} per squared length of the weights: these decide the numbers."
+            f"Epsilon is {self.epsilon:g} in units of the loss, the radius {self.radius:g} times {weights}, the "
+            f"damping of curvatures {self._damping:.3g} per squared length of the weights: these decide the numbers."
         )
         fewer = f" {left_out} smaller environments are left out." if left_out else ""
         rows = tuple((m.metric, m.value, m.note) for m in numbers)
@@ -191,7 +197,7 @@ class _Curvatures:
     def _diagonal(self, parts: list[Objective]) -> Measurement:
         diagonals = torch.stack([flat(diagonal_gauss_newton(part, self.tree)) for part in parts])
         gap = diagonal_log_det_gap(self._start.square().sum() * diagonals.clamp_min(0.0), self.damping)
-        return self._number("log-det gap per weight, diagonal", gap / len(self._start))
+        return self._number(_DIAGONAL, gap / len(self._start))
 
     def _kronecker(self, parts: list[Objective]) -> Measurement:
         try:
@@ -209,11 +215,6 @@ class _Curvatures:
 
     def _number(self, metric: str, value: float, note: str = "") -> Measurement:
         return dataclasses.replace(measured(metric, value, self.objective.rows, "train"), note=note)
-
-
-_QUADRATIC = "inconsistency / epsilon, quadratic"
-_FULL = "log-det gap per weight, full"
-_KRONECKER = "log-det gap per weight, Kronecker"
 
 
 def _largest(rows: Dataset, most: int) -> Dataset:
@@ -261,7 +262,8 @@ def _line(found: Inconsistency, losses: LossesByEnvironment) -> Curve:
         {name: (at, tuple(values[:, k].tolist())) for k, name in enumerate(losses.names)},
         "distance, as a fraction of the length of the weights",
         "training loss",
-        caption=f"Straight to the weights that were found for {_named(found.pair, losses.names)}.",
+        caption=f"Straight to the weights found for {_named(found.pair, losses.names)}; between the ends the loss of "
+        "the first may leave epsilon.",
     )
 
 
