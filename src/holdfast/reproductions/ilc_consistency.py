@@ -133,7 +133,7 @@ def _mask() -> Aggregator:
 def _inconsistency(losses: LossesByEnvironment, bound: Bound) -> float:
     """In epsilons."""
     rng = torch.Generator().manual_seed(0)
-    found = level_set_search(losses, losses.start, epsilon=EPSILON, bound=bound, rng=rng, restarts=1, steps=60)
+    found = level_set_search(losses, losses.start, epsilon=EPSILON, bound=bound, rng=rng, restarts=2, steps=60)
     return found.value / EPSILON
 
 

@@ -36,6 +36,10 @@ SHORTEST = 1e-9
 INSIDE = 1e-3
 """Walks along a level set aim this share of ε below it, so that rounding does not lead beyond."""
 CORRECTIONS = 4
+"""How often a step is corrected for what the kept loss does beyond first order."""
+DOUBLINGS = 30
+LEAST_SLOPE = 1e-4
+"""A walk ends where of its direction less than this share leads along the level set within the bound."""
 LEAST_GAIN = 1e-5
 """A step that gains less than this share of ε ends a walk."""
 
@@ -165,7 +169,8 @@ def level_set_search(
 
     From θ* a walk climbs |L_e'(θ) − L_e(θ*)| in short steps. Of each step is taken away what would lead L_e beyond ε,
     to first order; the step is halved until L_e is within ε at its middle and its end. The first walk of a pair sets
-    out along the gradient of L_e', the others in random directions, all without their component along that of L_e.
+    out along the gradient of L_e', the second the opposite way and through the valley, the others in random
+    directions, all without their component along the gradient of L_e.
     Where L_e'(θ*) < L_e(θ*), there are as many walks downwards. What is found is reached by a connected path, so it is
     a lower bound of the maximum.
 
@@ -257,18 +262,18 @@ class _Search:
     def farthest(self, kept: int, target: int, restarts: int, rng: torch.Generator) -> LevelSetPath:
         """The best of all walks of a pair: upwards, and downwards as well where L_e' is the lower at θ*."""
         signs = (1, -1) if self.at_start[target] < self.at_start[kept] else (1,)
-        walks = (self._walk(kept, target, sign, k == 0, rng) for sign in signs for k in range(restarts))
+        walks = (self._walk(kept, target, sign, k, rng) for sign in signs for k in range(restarts))
         found = max(((walk.gain, walk.path()) for walk in walks), key=lambda scored: scored[0])
         return found[1]
 
-    def _walk(self, kept: int, target: int, sign: int, by_gradient: bool, rng: torch.Generator) -> _Walk:
+    def _walk(self, kept: int, target: int, sign: int, k: int, rng: torch.Generator) -> _Walk:
         walk = _Walk(self, kept, target, sign)
         of_kept, of_target = self.slopes(walk.moved, kept, target)
         ahead = _without(sign * of_target, of_kept)
-        if not by_gradient or not float(ahead.norm()) > 0:
+        if k >= 2 or not float(ahead.norm()) > 0:
             noise = torch.randn(len(self.start), generator=rng, dtype=torch.float64).to(self.start)
             ahead = _without(noise, of_kept)
-        walk.set_out(ahead)
+        walk.set_out(-ahead if k % 2 else ahead)
         for _ in range(self.steps):
             if not walk.climbs():
                 break
@@ -293,6 +298,10 @@ class _Walk:
         self.step = search.reach / STEPS_ACROSS
         self.gain, self.best, self.points = self._change(self.target), self.moved, 1
 
+    @property
+    def _height(self) -> float:
+        return self.sign * float(self.losses[-1][self.target])
+
     def path(self) -> LevelSetPath:
         """The part up to where L_e' is the farthest from L_e(θ*)."""
         losses = torch.stack(self.losses[: self.points]).numpy()
@@ -300,52 +309,78 @@ class _Walk:
         return LevelSetPath(lengths, losses, self.search.start + self.search.unit * self.best)
 
     def set_out(self, ahead: Tensor) -> None:
-        """A first step along a direction (P,), as long as may be, whatever the target's loss does."""
-        if float(ahead.norm()) > 0:
-            self._shorten_until(lambda: self._try(self.step * ahead / ahead.norm(), None))
+        """Go straight along a direction (P,), and on as long as the target's loss falls: beyond may be another side."""
+        if not float(ahead.norm()) > 0:
+            return
+        for _ in range(2 * STEPS_ACROSS):
+            before = self._height
+            of_kept, _ = self.search.slopes(self.moved, self.kept, self.target)
+            if not self._step(ahead / ahead.norm(), of_kept, float("-inf")) or self._height > before:
+                return
 
     def climbs(self) -> bool:
         """One more step that raises (or lowers) the target's loss; says whether another may be worth it."""
         of_kept, of_target = self.search.slopes(self.moved, self.kept, self.target)
         if not float(of_target.norm()) > 0:
             return False
-        ahead, before = self.sign * of_target / of_target.norm(), self.losses[-1][self.target]
-        stepped = self._shorten_until(lambda: self._try(self._allowed(self.step * ahead, of_kept), of_kept))
-        gained = self.sign * float(self.losses[-1][self.target] - before)
-        return stepped and gained > LEAST_GAIN * self.search.epsilon
+        aim = self.moved + self.step * self.sign * of_target / of_target.norm()
+        ahead = self._allowed(aim, of_kept, bent=0.0) - self.moved  # what level set and bound leave of it
+        if float(ahead.norm()) < LEAST_SLOPE * self.step:
+            return False
+        before = self._height
+        stepped = self._step(ahead / ahead.norm(), of_kept, before)
+        return stepped and self._height - before > LEAST_GAIN * self.search.epsilon
 
-    def _shorten_until(self, tried: Callable[[], bool]) -> bool:
+    def _step(self, ahead: Tensor, of_kept: Tensor, above: float) -> bool:
+        """Go along a unit direction (P,), as far as is allowed; says whether that is anywhere."""
         while self.step > SHORTEST * self.search.reach:
-            if tried():
+            if self._try(self.moved + self.step * ahead, of_kept, above):
                 self.step = min(2 * self.step, self.search.reach / STEPS_ACROSS)
                 return True
             self.step /= 2
         return False
 
-    def _try(self, step: Tensor, of_kept: Tensor | None) -> bool:
-        """Take a step (P,) if the loss stays within ε on it; later ones, with a gradient, have to lead upwards."""
-        search = self.search
-        there = search.bound.nearest(self.moved + step)
-        losses = search.at(there)
+    def _try(self, aim: Tensor, of_kept: Tensor, above: float) -> bool:
+        """Go to the allowed point nearest to ``aim`` if the target's loss is higher there than ``above``."""
+        search, bent = self.search, 0.0
+        there, losses = self.moved, self.losses[-1]
         for _ in range(CORRECTIONS):
-            if of_kept is None or self._within(losses) or not float(of_kept @ of_kept) > 0:
-                break
-            change = losses[self.kept] - search.at_start[self.kept]
-            beyond = change.abs() - (1 - INSIDE) * search.epsilon
-            there = search.bound.nearest(there - change.sign() * beyond * of_kept / (of_kept @ of_kept))
+            there = self._allowed(aim, of_kept, bent)
             losses = search.at(there)
-        upwards = of_kept is None or self.sign * float(losses[self.target] - self.losses[-1][self.target]) > 0
-        if not upwards or not self._within(losses) or not self._within(search.at((self.moved + there) / 2)):
+            if self._within(losses):
+                break
+            straight = float(of_kept @ (there - self.moved))
+            bent = float(losses[self.kept] - self.losses[-1][self.kept]) - straight
+        higher = self.sign * float(losses[self.target]) > above
+        if not higher or not self._within(losses) or not self._within(search.at((self.moved + there) / 2)):
             return False
         self._accept(there, losses)
         return True
 
-    def _allowed(self, step: Tensor, of_kept: Tensor) -> Tensor:
-        """The nearest step after which L_e is within ε, to first order."""
-        change = self.losses[-1][self.kept] - self.search.at_start[self.kept]
-        ahead = change + of_kept @ step
-        beyond = float(ahead.abs()) - (1 - INSIDE) * self.search.epsilon
-        return step - ahead.sign() * beyond * of_kept / (of_kept @ of_kept) if beyond > 0 else step
+    def _allowed(self, aim: Tensor, of_kept: Tensor, bent: float) -> Tensor:
+        """The point nearest to ``aim`` within the bound at which L_e is within ε, to first order.
+
+        By the conditions of Karush, Kuhn and Tucker it is the one within the bound that is nearest to ``aim`` less
+        some multiple of L_e's gradient.
+
+        Args:
+            aim: (P,).
+            of_kept: (P,) the gradient of L_e where the walk stands.
+            bent: How much L_e was found to be above its tangent.
+        """
+        bound, inside = self.search.bound, (1 - INSIDE) * self.search.epsilon
+        change = float(self.losses[-1][self.kept] - self.search.at_start[self.kept]) + bent
+
+        def ahead(point: Tensor) -> float:
+            return change + float(of_kept @ (point - self.moved))
+
+        there = bound.nearest(aim)
+        side = 1.0 if ahead(there) > 0 else -1.0
+        if side * ahead(there) <= inside or not float(of_kept @ of_kept) > 0:
+            return there
+        first = (side * ahead(there) - inside) / float(of_kept @ of_kept)
+        factor = _least(lambda factor: side * ahead(bound.nearest(aim - side * factor * of_kept)) <= inside, first)
+        return bound.nearest(aim - side * factor * of_kept)
 
     def _within(self, losses: Tensor) -> bool:
         change = (losses[self.kept] - self.search.at_start[self.kept]).abs()
@@ -361,6 +396,19 @@ class _Walk:
     def _change(self, environment: int) -> float:
         """How far an environment's loss is from L_e(θ*) now."""
         return abs(float(self.losses[-1][environment] - self.search.at_start[self.kept]))
+
+
+def _least(holds: Callable[[float], bool], high: float) -> float:
+    """The least factor from which on something holds, nearly; ``high`` is a first guess, doubled where need be."""
+    low = 0.0
+    for _ in range(DOUBLINGS):
+        if holds(high):
+            break
+        low, high = high, 2 * high
+    while high - low > INSIDE * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
 
 
 def _without(direction: Tensor, other: Tensor) -> Tensor:
