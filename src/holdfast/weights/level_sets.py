@@ -351,6 +351,8 @@ class _Walk:
                 break
             straight = float(of_kept @ (there - self.moved))
             bent = float(losses[self.kept] - self.losses[-1][self.kept]) - straight
+        if float((there - self.moved).norm()) > 2 * self.step:  # a correction that leads far away
+            return False
         higher = self.sign * float(losses[self.target]) > above
         if not higher or not self._within(losses) or not self._within(search.at((self.moved + there) / 2)):
             return False
