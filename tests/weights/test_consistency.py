@@ -203,21 +203,27 @@ def test_factors_of_a_linear_regression_are_exact(bias: bool) -> None:
     torch.testing.assert_close(factors.dense(), gauss_newton_matrix(objective, tree))
 
 
+def test_factors_of_one_row_are_exact() -> None:
+    """There inputs and derivatives are constant; entries are in the order of the weights."""
+    objective, tree = problem(nn.Linear(4, 3, bias=False).double(), rows(1), cross_entropy)
+    (factors,) = kronecker_factors(objective, tree).values()
+    torch.testing.assert_close(factors.dense(), gauss_newton_matrix(objective, tree))
+
+
 def test_factors_of_a_network_are_means_of_inputs_and_slopes() -> None:
     """Against each row's own matrices: A is their mean, and so is G, the Gauss–Newton matrix in a layer's outputs."""
     net = mlp(4, 5, 3)
-    objective, tree = problem(net, rows(30), cross_entropy)
-    found = kronecker_factors(objective, tree)
+    objective, tree = problem(net, rows(30, weighted=True), cross_entropy)
+    found, share = kronecker_factors(objective, tree), objective.share(objective.rows.batch())
     assert list(found) == ["0", "2"]
     hidden = torch.relu(net[0](objective.rows.x)).detach()
-    ones = torch.ones(30, 1, dtype=torch.float64)
-    behind = torch.cat([hidden, ones], dim=1)
-    torch.testing.assert_close(found["2"].inputs, behind.T @ behind / 30)
+    behind = torch.cat([hidden, torch.ones(30, 1, dtype=torch.float64)], dim=1)
+    torch.testing.assert_close(found["2"].inputs, behind.T @ (share[:, None] * behind))
     p = net(objective.rows.x).softmax(1).detach()
     curvature = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-    torch.testing.assert_close(found["2"].outputs, curvature.mean(0))
+    torch.testing.assert_close(found["2"].outputs, torch.einsum("n,nij->ij", share, curvature))
     through = net[2].weight.detach() * (hidden > 0)[:, None, :]  # (N, 3, 5)
-    torch.testing.assert_close(found["0"].outputs, (through.mT @ curvature @ through).mean(0))
+    torch.testing.assert_close(found["0"].outputs, torch.einsum("n,nij->ij", share, through.mT @ curvature @ through))
 
 
 def test_the_log_determinant_of_a_product() -> None:

@@ -121,25 +121,39 @@ def test_the_reference_is_the_loss_of_the_environment_that_is_kept() -> None:
     assert found.matrix[0, 0] == found.matrix[1, 1] == 0.0
 
 
-def test_a_loss_that_can_only_fall() -> None:
-    """The second loss is the lower one and its farthest value lies below: 1 at θ*, 0.5 where the first stays at 2."""
+def test_a_lower_loss_counts_for_how_far_it_is_from_the_kept_one() -> None:
+    """From 1 it can rise by 0.6 or fall by 0.5; seen from 2, where the first loss stays, falling leads farther."""
 
     def losses(weights: Tensor) -> Tensor:
-        return torch.stack([2 + 0 * weights[0], 1 - 0.5 * torch.sin(weights[0] - 1).square()])
+        away = weights[0] - 1
+        return torch.stack([2 + 0 * away, 1 + torch.where(away > 0, 0.6, 0.5) * torch.sin(away)])
 
     found = search(losses, ones(1), 0.01, WithinNorm(2.0))
     assert found.matrix[0, 1] == pytest.approx(1.5, rel=1e-3)
 
 
-def test_a_wall_is_not_jumped() -> None:
-    """Beyond weight 1.2 the first loss is low again, but what lies there is not connected to θ*."""
+def test_a_lower_loss_is_followed_down_a_bent_valley() -> None:
+    """Rosenbrock's: from 0.69 to 0 along a curve, while the first loss stays at 2; upwards there is only 1."""
+
+    def losses(weights: Tensor) -> Tensor:
+        x, y = weights
+        height = (1 - x).square() + 20 * (y - x.square()).square()
+        return torch.stack([2 + 0 * x, height / (1 + height)])
+
+    start = torch.tensor([-0.5, 0.25], dtype=torch.float64)
+    assert search(losses, start, 0.01, WithinNorm(5.0)).matrix[0, 1] > 1.8
+
+
+@pytest.mark.parametrize(("wall", "width"), [(0.3, 0.05), (0.275, 0.005)])
+def test_a_wall_is_not_jumped(wall: float, width: float) -> None:
+    """Beyond it the first loss is low again, but what lies there is not connected to θ*."""
 
     def losses(weights: Tensor) -> Tensor:
         away = weights[0] - 1
-        return torch.stack([torch.exp(-(((away.abs() - 0.3) / 0.05) ** 2)), away.square()])
+        return torch.stack([torch.exp(-(((away.abs() - wall) / width) ** 2)), away.square()])
 
     found = search(losses, ones(1), 0.01, WithinNorm(1.0))
-    edge = 0.3 - 0.05 * np.sqrt(np.log(100))
+    edge = wall - width * np.sqrt(np.log(100))
     assert found.matrix[0, 1] == pytest.approx(edge**2, rel=0.02)
 
 
