@@ -15,6 +15,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 ROOT = Path(__file__).parents[1]
 PAGES = [str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")))]
 COMMANDS_RUN = {
+    "docs/consistency.md",
     "docs/data-sets.md",
     "docs/hard-to-vary.md",
     "docs/images.md",

@@ -8,16 +8,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 import torch
 
-from holdfast.core.ledger import Ledger
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.reproduction import Finding, Reproduction
-from holdfast.core.task import Needs, training_view
 from holdfast.gradients import Aggregator, AndMask, Mean
-from holdfast.losses import MeanOfEnvironments, half_squared_error
+from holdfast.losses import half_squared_error
 from holdfast.reproductions.estimates import estimated
-from holdfast.tasks.linreg_patchwork import LinregPatchwork
-from holdfast.training import SGD, Budget, GradientStep, Trainer
+from holdfast.reproductions.linreg_networks import trained
 
 
 @register(name="ilc/linreg")
@@ -70,18 +67,7 @@ class IlcLinreg(Reproduction):
 
     def _train(self, aggregator: Aggregator, seed: int) -> tuple[float, float, float]:
         """Left-out loss, last weight and largest other weight after training on two environments."""
-        task = LinregPatchwork().load()
-        view = training_view(task, Needs(), Ledger())
-        trainer = Trainer(seed=seed, budget=Budget(self.steps), batch_size=len(view.train))
-        with trainer.randomness("init"):
-            model = view.model.build(view.input_shape, view.outputs)
-        step = GradientStep(
-            loss=half_squared_error,
-            risk=MeanOfEnvironments(),
-            aggregator=aggregator,
-            optimizer=SGD(lr=0.3, weight_decay=0.01, decay=0.9995),
-        )
-        trainer.fit(model, view, step)
+        model, task = trained(aggregator, seed, self.steps, environments=2)
         left_out = task.with_role("test")[0].data
         with torch.no_grad():
             loss = half_squared_error(model(left_out.batch().x), left_out.labels).mean()

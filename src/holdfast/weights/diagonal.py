@@ -1,18 +1,13 @@
-"""The diagonal of the Gauss–Newton matrix, for each environment."""
+"""The diagonal of the Gauss–Newton matrix, for each environment, and the whole matrix of small networks."""
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from holdfast.weights.functional import Objective
+from holdfast.weights.rows import by_environment, per_row
 from holdfast.weights.tree import Direction, WeightTree
-
-ROWS = 32
-"""Rows whose Jacobians are in memory at a time."""
 
 
 def diagonal_gauss_newton(objective: Objective, tree: WeightTree) -> Direction:
@@ -26,13 +21,7 @@ def diagonal_gauss_newton(objective: Objective, tree: WeightTree) -> Direction:
         One number for each parameter.
     """
     total: Direction = {name: torch.zeros_like(w) for name, w in tree.parameters.items()}
-    rows = objective.rows
-    for start in range(0, len(rows), ROWS):
-        batch = rows.batch(slice(start, min(start + ROWS, len(rows))))
-        x = batch.x if isinstance(batch.x, dict) else {"": batch.x}
-        with sdpa_kernel(SDPBackend.MATH):  # other attention kernels keep no rows apart
-            diagonal = _of_rows(objective, tree, x, batch.labels)
-        share = objective.share(batch)
+    for share, diagonal in per_row(objective, tree, _diagonal):
         for name, part in diagonal.items():
             total[name] += torch.tensordot(share.to(part), part, dims=1)
     return total
@@ -40,36 +29,33 @@ def diagonal_gauss_newton(objective: Objective, tree: WeightTree) -> Direction:
 
 def diagonal_by_environment(objective: Objective, tree: WeightTree) -> dict[str, Direction]:
     """The diagonal for the rows of each environment that is known, by its name."""
-    environment = objective.rows.environment
-    return {
-        environment.names[code]: diagonal_gauss_newton(
-            dataclasses.replace(objective, rows=objective.rows.take((environment.codes == code).nonzero()[:, 0])), tree
-        )
-        for code in environment.present()
-    }
+    return {name: diagonal_gauss_newton(part, tree) for name, part in by_environment(objective).items()}
 
 
-def _of_rows(objective: Objective, tree: WeightTree, x: dict[str, Tensor], y: Tensor) -> Direction:
-    """diag(Jᵀ H_out J) of each of B rows, (B, …)."""
-    try:
-        return torch.func.vmap(lambda x, y: _of_row(objective, tree, x, y))(x, y)
-    except RuntimeError:  # the network looks at its numbers, which torch hides while it maps over rows
-        rows = [{name: values[k] for name, values in x.items()} for k in range(len(y))]
-        found = [_of_row(objective, tree, row, label) for row, label in zip(rows, y, strict=True)]
-        return {name: torch.stack([each[name] for each in found]) for name in found[0]}
+def gauss_newton_matrix(objective: Objective, tree: WeightTree) -> Tensor:
+    """G = Σ share·Jᵀ H_out J as a dense matrix (P, P), for networks of at most some thousand weights.
+
+    Args:
+        objective: The mean loss over N rows.
+        tree: Where.
+
+    Returns:
+        Symmetric, and positive semidefinite where the loss is convex in the outputs; parameters are in the order of
+        :func:`~holdfast.weights.flat`.
+    """
+    size = sum(w.numel() for w in tree.parameters.values())
+    total = torch.zeros(size, size, dtype=next(iter(tree.parameters.values())).dtype)
+    for share, parts in per_row(objective, tree, _flat_jacobian):
+        jacobian, curvature = parts["jacobian"], parts["curvature"]
+        bent = share.to(jacobian)[:, None, None] * (curvature @ jacobian)
+        total += jacobian.flatten(0, 1).T @ bent.flatten(0, 1)
+    return (total + total.T) / 2
 
 
-def _of_row(objective: Objective, tree: WeightTree, x: dict[str, Tensor], y: Tensor) -> Direction:
-    """diag(Jᵀ H_out J) of one row."""
-    row = {name: values[None] for name, values in x.items()}
-    inputs = row[""] if set(row) == {""} else row
-
-    def outputs(parameters: Direction) -> Tensor:
-        return objective.network.outputs(tree.with_parameters(parameters), inputs)[0]
-
-    parameters = dict(tree.parameters)
-    at = outputs(parameters)
-    slope = torch.func.grad(lambda given: objective.loss(given[None], y[None])[0])
-    curvature = torch.func.jacrev(slope)(at)
-    jacobian = torch.func.jacrev(outputs)(parameters)
+def _diagonal(curvature: Tensor, jacobian: Direction) -> Direction:
     return {name: (torch.tensordot(curvature, part, dims=1) * part).sum(0) for name, part in jacobian.items()}
+
+
+def _flat_jacobian(curvature: Tensor, jacobian: Direction) -> Direction:
+    flat = torch.cat([part.flatten(1) for part in jacobian.values()], dim=1)
+    return {"curvature": curvature, "jacobian": flat}
