@@ -63,7 +63,7 @@ class Consistency(Evaluation):
 
     - a search along level sets, which finds weights that prove a lower bound, and names the least consistent pair;
     - the closed form for quadratic losses of the environments' Gauss–Newton matrices, of networks of at most 1,500
-      weights; within the bound the true value of that quadratic lies between it and twice it;
+      weights; with ``bound=norm`` the true value of that quadratic lies between it and twice it;
     - log-det gaps per weight of the Gauss–Newton matrices, of their diagonals and of their Kronecker factors: 0 where
       all environments are equally curved. Where a layer has more than a thousand weights, the Kronecker one is an
       upper bound.
