@@ -163,7 +163,7 @@ def _by_layer(stages: Mapping[Stage, SignAgreement], threshold: float) -> Artifa
 
 def _by_threshold(stages: Mapping[Stage, SignAgreement]) -> Artifact:
     first = next(iter(stages.values()))
-    at = first.thresholds()
+    at = (0.0, *first.thresholds())
     series = {s.text: (at, tuple(agreement.share(t) for t in at)) for s, agreement in stages.items()}
     series["tossed signs"] = (at, tuple(chance(t, first.environments) for t in at))
     return Curve("share of components that a mask keeps", series, "threshold", "share kept")
