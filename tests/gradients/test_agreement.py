@@ -23,7 +23,7 @@ def random_signs(environments: int, components: int, seed: int = 0, zeros: float
 @pytest.mark.parametrize("environments", [2, 3, 4, 7])
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 1.0])
 def test_shares_are_counts(environments: int, threshold: float) -> None:
-    agreement = random_signs(environments, 60)
+    agreement = random_signs(environments, 60, zeros=0.5)
     every = torch.cat(list(agreement.signs.values()), dim=1)
     columns = [column for column in every.T.tolist() if any(column)]
     kept = [column for column in columns if abs(sum(column)) >= threshold * environments - 1e-9]
@@ -76,7 +76,7 @@ def test_the_suggestion_is_where_agreement_exceeds_chance_most() -> None:
 
 
 def test_pairs_are_shares_of_equal_less_opposite_signs() -> None:
-    agreement = random_signs(4, 50)
+    agreement = random_signs(4, 50, zeros=0.5)
     every = torch.cat(list(agreement.signs.values()), dim=1).double()
     moved = every[:, (every != 0).any(0)]
     pairs = agreement.between_pairs()
