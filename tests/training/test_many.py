@@ -21,6 +21,7 @@ from holdfast.training import (
     SGD,
     Adam,
     AdamW,
+    AndAdam,
     Budget,
     FolderStore,
     GradientStep,
@@ -89,6 +90,7 @@ CASES: dict[str, Steps] = {
     "seeds": optimized(*[Adam(lr=1e-2)] * 3),
     "adam": optimized(Adam(lr=1e-2), Adam(lr=3e-2, weight_decay=0.1)),
     "adamw": optimized(AdamW(lr=1e-2, weight_decay=0.1), AdamW(lr=3e-2, weight_decay=1.0)),
+    "and-adam": optimized(AndAdam(lr=1e-2), AndAdam(lr=3e-2, weight_decay=1.0)),
     "sgd": optimized(SGD(lr=0.1, momentum=0.9), SGD(lr=0.03, momentum=0.9, weight_decay=0.1)),
     "regularizers": [
         lambda r=r: GradientStep(regularizer=r)  # type: ignore[misc]
