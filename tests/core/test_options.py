@@ -271,5 +271,6 @@ def test_the_table_of_options_names_what_must_be_given_and_what_only_another_cla
         ("size", False),
     ]
     assert {entry["name"]: entry["only"] for entry in option_table(Example) if entry["only"]} == {
-        "optimizer.momentum": "optimizer=SGD"
+        "optimizer.momentum": "optimizer=SGD",
+        **dict.fromkeys((f"optimizer.{name}" for name in ("beta1", "beta2", "beta3", "threshold")), "optimizer=AndAdam"),
     }
