@@ -9,7 +9,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "holdfast"
 LAYERS = (
     {"core"},
-    {"gradients", "heads", "images", "losses", "perturbations", "representations", "selection", "statistics", "tables"},
+    {
+        "control",
+        "gradients",
+        "heads",
+        "images",
+        "losses",
+        "perturbations",
+        "representations",
+        "selection",
+        "statistics",
+        "tables",
+    },
     {"training"},
     {"weights"},
     {"augmentations", "models", "tasks", "methods", "evaluations", "foreign"},
@@ -60,7 +71,7 @@ def test_every_folder_has_a_layer():
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_slow_packages_are_imported_late(path):
-    slow = {"matplotlib", "lightning_fabric", "sklearn", "skops", "jsonargparse", "rich", "jinja2", "PIL"}
+    slow = {"matplotlib", "lightning_fabric", "sklearn", "skops", "jsonargparse", "rich", "jinja2", "PIL", "gymnasium"}
     found = {name.split(".")[0] for name in run_time_imports(path)} & slow
     if layer(path) == "reports":  # a report is made after everything else, and by nothing else
         found -= {"jinja2", "rich"}

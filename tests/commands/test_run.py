@@ -304,7 +304,7 @@ def test_show_tells_the_range_and_the_search_space(call: Call) -> None:
 
 def test_show_writes_options_as_they_are_typed(call: Call) -> None:
     lines = call("show", "erm").out.splitlines()
-    assert "  optimizer=Adam  (Adam or AdamW or SGD)" in lines
+    assert "  optimizer=Adam  (Adam or AdamW or SGD or AndAdam)" in lines
     assert any(line.startswith("  optimizer.lr=0.001  (a number, in [0, inf], searched over ") for line in lines)
     assert "  optimizer.momentum=0.0  (a number, in [0, 1], only with optimizer=SGD)" in lines
     lines = call("show", "table").out.splitlines()

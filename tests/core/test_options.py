@@ -28,7 +28,7 @@ from holdfast.core.options import (
     parse_reference,
     text_of,
 )
-from holdfast.training.optimizers import SGD, Adam, AdamW, Optimizer
+from holdfast.training.optimizers import SGD, Adam, AdamW, AndAdam, Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ def test_numbers_that_are_not_finite_read_back(value: float) -> None:
         ("example:rescale=all", ["rescale=all is not one of tensor, none"]),
         ("example:hidden=3", ["hidden=3 is not a list of"]),
         ("example:cap=x", ["cap=x is not a number or null"]),
-        ("example:optimizer=RMSprop", ["optimizer=RMSprop is not Adam or AdamW or SGD"]),
+        ("example:optimizer=RMSprop", ["optimizer=RMSprop is not Adam or AdamW or SGD or AndAdam"]),
         ("example:optimizer.lr=-1", ["optimizer.lr=-1.0 is out of range"]),
         ("example:optimizer.lr=x", ["optimizer.lr=x is not a number"]),
         ("example:optimizer.momentum=0.9", ["unknown option", "'optimizer.momentum'"]),
@@ -240,7 +240,7 @@ def test_a_chain_with_a_gap_is_an_error(text: str) -> None:
 def test_options_carry_type_range_and_space() -> None:
     option = options_of(Example)["threshold"]
     assert (option.type, option.default, option.range, option.space) == (float, 1.0, Range(0, 1), Uniform(0, 1))
-    assert options_of(Example)["optimizer"].classes == (Adam, AdamW, SGD)
+    assert options_of(Example)["optimizer"].classes == (Adam, AdamW, SGD, AndAdam)
     assert options_of(Example)["steps"].classes == ()
 
 
@@ -271,5 +271,8 @@ def test_the_table_of_options_names_what_must_be_given_and_what_only_another_cla
         ("size", False),
     ]
     assert {entry["name"]: entry["only"] for entry in option_table(Example) if entry["only"]} == {
-        "optimizer.momentum": "optimizer=SGD"
+        "optimizer.momentum": "optimizer=SGD",
+        **dict.fromkeys(
+            (f"optimizer.{name}" for name in ("beta1", "beta2", "beta3", "threshold")), "optimizer=AndAdam"
+        ),
     }

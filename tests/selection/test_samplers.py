@@ -12,7 +12,7 @@ from torch import Tensor
 
 from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError
-from holdfast.selection import BalancedSampler, EnvironmentSampler, Rows, Sampler
+from holdfast.selection import BalancedSampler, EnvironmentCyclingSampler, EnvironmentSampler, Rows, Sampler
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -105,6 +105,7 @@ def test_balance_over_no_group_is_refused() -> None:
 SAMPLERS: dict[str, Callable[[torch.Generator], Sampler]] = {
     "environments": lambda generator: EnvironmentSampler(codes(30, 7), 8, generator),
     "many environments": lambda generator: EnvironmentSampler(codes(*[5] * 20), 32, generator),
+    "cycling": lambda generator: EnvironmentCyclingSampler(codes(30, 7, 5), 8, generator),
     "balanced": lambda generator: BalancedSampler(codes(30, 7), 8, generator),
 }
 
@@ -137,3 +138,29 @@ def test_rows_are_batches_of_a_data_set() -> None:
     assert batch.x[:, 0].tolist() == batch.labels.tolist() == rows.tolist()
     assert batch.index.tolist() == (rows + 50).tolist()
     assert torch.equal(batch.environment, data.environment.codes[rows])
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=20), st.integers(1, 70), st.integers(0, 1000))
+def test_cycling_shows_every_environment_once_in_each_pass(sizes: list[int], batch: int, seed: int) -> None:
+    environment = codes(*sizes)
+    sampler = EnvironmentCyclingSampler(environment, batch, rng(seed))
+    for _ in range(12):
+        drawn = [environment[sampler.draw()].tolist() for _ in sizes]
+        assert all(len(codes) == batch and len(set(codes)) == 1 for codes in drawn)
+        assert sorted(codes[0] for codes in drawn) == list(range(len(sizes)))
+
+
+def test_cycling_shows_all_rows_of_an_environment_before_one_again() -> None:
+    environment = codes(12, 30)
+    sampler = EnvironmentCyclingSampler(environment, 6, rng())
+    drawn = [sampler.draw() for _ in range(20)]
+    for e, turns in ((0, 2), (1, 5)):
+        rows = torch.cat([batch for batch in drawn if environment[batch[0]] == e][:turns])
+        assert rows.sort().values.tolist() == (environment == e).nonzero()[:, 0].tolist()
+
+
+def test_passes_of_cycling_are_in_different_orders() -> None:
+    environment = codes(*[4] * 8)
+    sampler = EnvironmentCyclingSampler(environment, 4, rng())
+    passes = {tuple(int(environment[sampler.draw()[0]]) for _ in range(8)) for _ in range(50)}
+    assert len(passes) == 50

@@ -15,6 +15,7 @@ from holdfast.core.artifacts import Artifact
 from holdfast.core.data import Column, Dataset, join_inputs
 from holdfast.core.errors import HoldfastError, UserError
 from holdfast.core.registry import Plugin
+from holdfast.core.simulator import Simulator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +83,7 @@ class TaskData:
         pictures: Artifacts that show the task.
         render: ``(factors, noise_ids) -> x``: draws rows from their factors, where the task can; ``factors`` maps
             factor names to (N,) codes, equal noise ids give equal nuisance.
+        simulator: The live environments that the rows were recorded in, where there are any.
         encoder: What turned a table's columns into x, so that a model can be used on raw rows.
         raw: The rows of a table as they were read, for models that were made elsewhere.
     """
@@ -100,6 +102,7 @@ class TaskData:
     notes: tuple[str, ...] = ()
     pictures: tuple[Artifact, ...] = ()
     render: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
+    simulator: Simulator | None = None
     encoder: Encoder | TokenEncoder | None = None
     raw: RawTable | None = None
 

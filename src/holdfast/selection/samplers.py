@@ -139,6 +139,32 @@ class EnvironmentSampler(BlockSampler):
         return chosen, (used.cumsum(0) - used).gather(1, chosen)
 
 
+class EnvironmentCyclingSampler(EnvironmentSampler):
+    """All rows of a batch from one environment; every environment once in each pass, in an order of its own.
+
+    Within an environment rows come as in :class:`EnvironmentSampler`; one with fewer rows than a batch shows some of
+    them more than once in it. Environments have equal parts in the training, whatever their sizes.
+
+    Args:
+        environment: (N,) codes; −1 (unknown) is one more environment.
+        batch_size: B.
+        generator: The random stream.
+    """
+
+    def __init__(self, environment: Tensor, batch_size: int, generator: torch.Generator) -> None:
+        super().__init__(environment, batch_size, generator, most=1)
+
+    def _block_length(self) -> int:
+        """Whole passes through the environments, so that none is missed where blocks meet."""
+        return self._environments * math.ceil(super()._block_length() / self._environments)
+
+    def _choose(self) -> tuple[Tensor, Tensor]:
+        passes = self._steps // self._environments
+        chosen = torch.rand(passes, self._environments, generator=self.generator).argsort(dim=1)
+        turn = torch.arange(passes)[:, None].expand_as(chosen)
+        return chosen.reshape(-1, 1), turn.reshape(-1, 1)
+
+
 class BalancedSampler(BlockSampler):
     """Every row of a batch from a group drawn uniformly, then from that group uniformly, with replacement.
 

@@ -4,7 +4,7 @@ from holdfast.training.budget import Budget
 from holdfast.training.context import StepContext
 from holdfast.training.many import Member, fit_many, why_apart
 from holdfast.training.mixup import MixupStep
-from holdfast.training.optimizers import SGD, Adam, AdamW, Optimizer
+from holdfast.training.optimizers import SGD, Adam, AdamW, AndAdam, Optimizer
 from holdfast.training.records import Record
 from holdfast.training.rules import Last, Oracle, SelectionRule, Validation, WorstEnvironment, WorstGroup
 from holdfast.training.schedules import Schedule
@@ -16,6 +16,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "AndAdam",
     "Budget",
     "Fit",
     "FolderStore",

@@ -95,7 +95,7 @@ class StackedOptimizer:
         self.updates = [torch.zeros_like(w) for w in self.weights]
         plain = dataclasses.replace(optimizers[0], lr=1.0, weight_decay=0.0, l1=0.0)
         self.inner = plain.build([{"params": self.updates}])
-        self.decoupled = type(optimizers[0]).__name__ == "AdamW"
+        self.decoupled = optimizers[0].decoupled
         self.lr = torch.tensor([o.lr for o in optimizers], dtype=torch.float64)
         self.decay = torch.tensor([o.weight_decay for o in optimizers], dtype=torch.float64)
         self.decays = bool(self.decay.any())
