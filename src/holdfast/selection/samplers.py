@@ -95,7 +95,7 @@ class EnvironmentSampler(BlockSampler):
         self, environment: Tensor, batch_size: int, generator: torch.Generator, most: int = MAX_ENVIRONMENTS
     ) -> None:
         codes, self._counts = _codes_and_counts(environment.cpu())
-        if int(self._counts.max()) == 1 and len(codes) > most:
+        if int(self._counts.max()) == 1 and len(codes) > most > 1:
             codes, self._counts = _codes_and_counts(torch.zeros_like(codes))
         self._environments = len(self._counts)
         self._per_step = min(self._environments, most)
