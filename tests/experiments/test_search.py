@@ -104,9 +104,15 @@ def test_options_without_a_space_leave_one_trial(store: CellStore, make_grid: Ma
     assert len({sampled((create(Method, "dfr"),), trial) for trial in range(5)}) == 1
 
 
-def test_a_failed_trial_is_a_warning_and_the_others_go_on(store: CellStore, make_grid: MakeGrid) -> None:
-    with pytest.warns(UserWarning, match=r"trial erm:optimizer\.lr=\.inf with seed 0 failed: the loss is not finite"):
-        (trials,) = search(make_grid("erm:optimizer.lr=.inf"), Limits(3), store)
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [("erm", "the loss is not finite"), ("and-mask", "a loss is not finite"), ("pcgrad", "a loss is not finite")],
+)
+def test_a_trial_that_diverges_is_a_warning_and_the_others_go_on(
+    store: CellStore, make_grid: MakeGrid, method: str, message: str
+) -> None:
+    with pytest.warns(UserWarning, match=rf"trial {method}:optimizer\.lr=\.inf with seed 0 failed: {message}"):
+        (trials,) = search(make_grid(f"{method}:optimizer.lr=.inf"), Limits(3), store)
     assert trials[0].merit is None
     assert best(trials) in trials[1:]
 

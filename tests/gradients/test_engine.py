@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from holdfast.core.errors import UserError
+from holdfast.core.errors import Diverged, UserError
 from holdfast.gradients import AndMask, GradientEngine, Mean, ReferenceEngine, Stats
 
 groupings = st.lists(st.integers(-1, 5), min_size=2, max_size=14)
@@ -402,17 +402,18 @@ def test_bad_losses() -> None:
     engine = GradientEngine(model)
     for losses, message in (
         (squares(model(X)).mean(), "reduction='none'"),
-        (squares(model(X)) * torch.nan, "not finite"),
         (squares(model(X)).detach(), "depend on no parameter"),
     ):
         with pytest.raises(UserError, match=message):
             engine.backward(losses, "per-example")
 
 
-def test_a_gradient_that_is_not_finite() -> None:
+def test_a_loss_or_a_gradient_that_is_not_finite() -> None:
     model = small_model()
+    with pytest.raises(Diverged, match="a loss is not finite"):
+        GradientEngine(model).backward(squares(model(X)) * torch.nan, "per-example")
     losses = (model(X) * 0).abs().sqrt().sum(1)
-    with pytest.raises(UserError, match="is not finite"):
+    with pytest.raises(Diverged, match="is not finite"):
         GradientEngine(model).backward(losses, GROUPS, aggregator=AndMask())
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.prune import random_unstructured
 from torch.optim.swa_utils import AveragedModel
 
-from holdfast.core.errors import UserError
+from holdfast.core.errors import Diverged, UserError
 from holdfast.gradients import GradientEngine, Mean, MicroBatches, SplitEnvironments
 
 GROUPS = torch.arange(8) % 4
@@ -327,7 +327,7 @@ def test_pieces_of_environments_are_added_as_a_whole_or_not() -> None:
     pieces = SplitEnvironments(GradientEngine(model), Mean())
     x = rows(8, 3)
     pieces.add(squares(model(x)), GROUPS)
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(Diverged, match="not finite"):
         pieces.add(squares(model(x)) + torch.where(GROUPS == 3, torch.inf, 0.0), GROUPS)
     pieces.finish()
     wanted = torch.autograd.grad(squares(model(x)).mean(), list(model.parameters()))

@@ -9,9 +9,10 @@ from torch import nn
 from holdfast.core.errors import UserError
 from holdfast.core.registry import create
 from holdfast.core.task import Model
+from holdfast.models.fast_resnet import Residual
 
 
-@pytest.mark.parametrize("reference", ["mlp", "mlp:hidden=[]", "mlp:dropout=0.5", "linear", "cnn", "rescaled"])
+@pytest.mark.parametrize("reference", ["mlp", "mlp:hidden=[]", "mlp:dropout=0.5", "linear", "cnn", "rescaled", "fast-resnet"])
 @pytest.mark.parametrize("outputs", [1, 7])
 def test_outputs_and_names_of_layers(reference: str, outputs: int) -> None:
     network = create(Model, reference).build((3, 9, 5), outputs)
@@ -23,7 +24,7 @@ def test_outputs_and_names_of_layers(reference: str, outputs: int) -> None:
     assert features.shape == (4, head.in_features)
 
 
-@pytest.mark.parametrize("reference", ["mlp:hidden=[6,4]:activation=leaky-relu:init=he", "linear", "cnn", "rescaled"])
+@pytest.mark.parametrize("reference", ["mlp:hidden=[6,4]:activation=leaky-relu:init=he", "linear", "cnn", "rescaled", "fast-resnet"])
 def test_rows_do_not_mix(reference: str) -> None:
     """One row alone gets what it gets in a batch: gradients per environment rest on this."""
     network = create(Model, reference).build((2, 8, 8), 3).double()
@@ -47,6 +48,21 @@ def test_he_initialisation() -> None:
     weight, bias, *_ = network.parameters()
     assert weight.std().item() == pytest.approx((2 / 50) ** 0.5, rel=0.02)
     assert torch.equal(bias, torch.full((2000,), 0.01))
+
+
+def test_batch_normalisation_stands_before_each_activation() -> None:
+    network = create(Model, "mlp:hidden=[4,3]:normalization=batch").build((2,), 1)
+    kinds = [type(layer) for layer in network.get_submodule("features").children()]
+    assert kinds == [nn.Flatten, *2 * [nn.Linear, nn.BatchNorm1d, nn.ReLU]]
+
+
+def test_residual_pairs_add_to_what_they_are_given() -> None:
+    network = create(Model, "fast-resnet:channels=[8,8,8,8]").build((3, 16, 16), 2)
+    pairs = [module for module in network.modules() if isinstance(module, Residual)]
+    assert len(pairs) == 2
+    x = torch.randn(2, 8, 5, 5)
+    for pair in pairs:
+        torch.testing.assert_close(pair(x) - x, pair.inner(x))
 
 
 def test_linear_initialisation() -> None:

@@ -22,6 +22,10 @@ class UserError(HoldfastError):
     exit_code = 2
 
 
+class Diverged(HoldfastError):
+    """A loss or a gradient is not finite; of several trainings only the one has failed."""
+
+
 class MissingExtra(UserError):
     """An optional dependency is absent; the message holds the command that installs it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.core.errors import UserError
+from holdfast.core.errors import Diverged, UserError
 
 
 def check_losses(losses: Any, groups: Any) -> None:
@@ -28,7 +28,7 @@ def check_losses(losses: Any, groups: Any) -> None:
     if losses.grad_fn is None:
         raise UserError("the losses depend on no parameter: run the model with gradients enabled")
     if not torch.isfinite(losses).all():
-        raise UserError("a loss is not finite: check the inputs and lower the learning rate")
+        raise Diverged("a loss is not finite: check the inputs and lower the learning rate")
 
 
 def check_some(losses: Tensor) -> None:

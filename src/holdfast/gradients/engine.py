@@ -11,7 +11,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from holdfast.core.errors import UserError
+from holdfast.core.errors import Diverged, UserError
 from holdfast.gradients.accumulator import Accumulator
 from holdfast.gradients.aggregators import Aggregated, Aggregator, Mean, State
 from holdfast.gradients.calls import Recorder, walk
@@ -85,9 +85,10 @@ class GradientEngine:
             retain_graph: Keep the graph for another backward pass.
 
         Raises:
-            UserError: ``losses`` are reduced or not finite, ``groups`` or weights do not match them, the model mixes
-                rows or was changed after the engine was made, or a gradient is not finite (with ``scale``, ``.grad``
-                becomes NaN instead, for the scaler to see).
+            UserError: ``losses`` are reduced, ``groups`` or weights do not match them, or the model mixes rows or was
+                changed after the engine was made.
+            Diverged: A loss is not finite, or a gradient is not (with ``scale``, ``.grad`` becomes NaN instead, for the
+                scaler to see).
         """
         aggregator = Mean() if aggregator is None else aggregator
         if isinstance(losses, Tensor):
@@ -153,7 +154,7 @@ class GradientEngine:
             result = aggregator(statistics, state or {})
             broken = _first_not_finite(result.gradients)
             if broken is not None and scale == 1.0:
-                raise UserError(f"the gradient of {broken!r} is not finite: lower the learning rate")
+                raise Diverged(f"the gradient of {broken!r} is not finite: lower the learning rate")
             if broken is not None:
                 result = Aggregated({name: g * torch.nan for name, g in result.gradients.items()}, state=state or {})
             for parameter, name in self._trainable().items():

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from holdfast.core.errors import UserError
+from holdfast.core.errors import Diverged, UserError
 from holdfast.gradients.aggregators import Aggregated, State
 from holdfast.gradients.checks import check_some, check_weights
 from holdfast.gradients.engine import GradientEngine, Groups
@@ -136,7 +136,8 @@ class GramianEngine:
             state: What the weighting returned at the last update.
 
         Raises:
-            UserError: ``losses`` are reduced or not finite, ``groups`` do not match them, or a gradient is not finite.
+            UserError: ``losses`` are reduced, or ``groups`` do not match them.
+            Diverged: A loss or a gradient is not finite.
         """
         grouping = self._engine.grouping(losses, groups)
         check_some(losses)
@@ -168,7 +169,7 @@ class GramianEngine:
         products = [stats.gramian for stats in statistics.values() if stats.gramian is not None]
         total = sum(products, ones.new_zeros(count, count))
         if not torch.isfinite(total).all():
-            raise UserError("a gradient is not finite: lower the learning rate")
+            raise Diverged("a gradient is not finite: lower the learning rate")
         places = torch.argsort(torch.tensor(grouping.largest_first(), device=losses.device))
         return total[places][:, places]
 

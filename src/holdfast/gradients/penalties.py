@@ -48,7 +48,8 @@ def head_gradient_variances(
         the codes of the environments.
 
     Raises:
-        UserError: ``losses`` are reduced or not finite, or ``groups`` do not match them.
+        UserError: ``losses`` are reduced, or ``groups`` do not match them.
+        Diverged: A loss is not finite.
     """
     check_losses(losses, groups)
     (delta,) = torch.autograd.grad(losses.sum(), outputs, create_graph=True)

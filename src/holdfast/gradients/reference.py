@@ -50,7 +50,8 @@ class ReferenceEngine:
             retain_graph: Keep the graph for another backward pass.
 
         Raises:
-            UserError: ``losses`` are reduced or not finite, or ``groups`` do not match them.
+            UserError: ``losses`` are reduced, or ``groups`` do not match them.
+            Diverged: A loss is not finite.
         """
         check_losses(losses, groups)
         check_some(losses)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.core.augmentation import Augmentation
-from holdfast.core.errors import HoldfastError, UserError
+from holdfast.core.errors import Diverged, UserError
 from holdfast.core.ledger import Ledger
 from holdfast.core.predictors import forward
 from holdfast.core.seeds import numpy_rng, seed_for, torch_rng
@@ -191,7 +191,7 @@ class Trainer:
             keep: Which weights to keep.
 
         Raises:
-            UserError: The loss is not finite.
+            Diverged: The loss is not finite.
         """
         if stage in self.fits:
             raise ValueError(f"stage {stage!r} was fitted already: stages of a method have unique names")
@@ -381,7 +381,7 @@ class _Loop:
         for step, scalars in self._pending:
             values = {name: float(value) for name, value in scalars.items()}
             if not math.isfinite(values.get("loss", 0.0)):
-                raise HoldfastError(f"the loss is not finite at step {step}: lower the learning rate (optimizer.lr)")
+                raise Diverged(f"the loss is not finite at step {step}: lower the learning rate (optimizer.lr)")
             self.history.append({"step": step, **values})
         self._pending.clear()
 
