@@ -11,8 +11,10 @@ from holdfast.core.registry import create
 from holdfast.core.task import Model
 from holdfast.models.fast_resnet import Residual
 
+OTHERS = ("linear", "cnn", "rescaled", "fast-resnet")
 
-@pytest.mark.parametrize("reference", ["mlp", "mlp:hidden=[]", "mlp:dropout=0.5", "linear", "cnn", "rescaled", "fast-resnet"])
+
+@pytest.mark.parametrize("reference", ["mlp", "mlp:hidden=[]", "mlp:dropout=0.5", *OTHERS])
 @pytest.mark.parametrize("outputs", [1, 7])
 def test_outputs_and_names_of_layers(reference: str, outputs: int) -> None:
     network = create(Model, reference).build((3, 9, 5), outputs)
@@ -24,7 +26,7 @@ def test_outputs_and_names_of_layers(reference: str, outputs: int) -> None:
     assert features.shape == (4, head.in_features)
 
 
-@pytest.mark.parametrize("reference", ["mlp:hidden=[6,4]:activation=leaky-relu:init=he", "linear", "cnn", "rescaled", "fast-resnet"])
+@pytest.mark.parametrize("reference", ["mlp:hidden=[6,4]:activation=leaky-relu:init=he", *OTHERS])
 def test_rows_do_not_mix(reference: str) -> None:
     """One row alone gets what it gets in a batch: gradients per environment rest on this."""
     network = create(Model, reference).build((2, 8, 8), 3).double()
