@@ -72,7 +72,11 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     ("words", "code", "err"),
     [
         (["list", "rules", "--json"], 0, ""),
-        (["run", "colored-digits", "--method", "emm"], 2, "holdfast: unknown method 'emm': did you mean 'erm'?\n"),
+        (
+            ["run", "colored-digits", "--method", "grup-dro"],
+            2,
+            "holdfast: unknown method 'grup-dro': did you mean 'group-dro'?\n",
+        ),
     ],
 )
 def test_the_process_has_the_exit_code(words: list[str], code: int, err: str) -> None:
