@@ -47,3 +47,12 @@ def test_all_claims_are_one_json_value_and_write_the_table(call: Call, monkeypat
     assert [entry["claim"] for entry in found["claims"]] == list(stored)
     assert "| `ilc/linreg` | **holds** |" in Path("pages/reproductions.md").read_text()
     assert sorted(path.name for path in Path("pages").iterdir()) == ["reproductions.json", "reproductions.md"]
+
+
+def test_one_claim_goes_into_the_table_where_a_folder_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IlcLinreg, "reproduce", lambda self: Finding("holds", {}, "why"))
+    call("reproduce", "ilc/linreg")
+    assert not Path("docs").exists()
+    assert call("reproduce", "ilc/linreg", "--docs", "pages").code == 0
+    assert "| `ilc/linreg` | **holds** |" in Path("pages/reproductions.md").read_text()
+    assert "| `weights/rebasin` | not run |" in Path("pages/reproductions.md").read_text()

@@ -16,7 +16,7 @@ from holdfast.reproductions.verdicts import reproduce, store_verdicts
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run one claim, or all of them and rewrite the table; the exit code does not depend on the verdict."""
+    """Run one claim, or all of them, and rewrite the table; the exit code does not depend on the verdict."""
     if (options.claim is None) != options.all:
         raise UserError("name one claim, or --all; there is " + ", ".join(plugins("reproduction")))
     names = list(plugins("reproduction")) if options.all else [options.claim]
@@ -28,8 +28,9 @@ def main(options: argparse.Namespace) -> int:
     else:
         for verdict in verdicts:
             _print(verdict)
-    if options.all:
-        table = store_verdicts(Path(options.docs), found)
+    folder = options.docs or ("docs" if options.all else None)
+    if folder is not None:
+        table = store_verdicts(Path(folder), found)
         sys.stderr.write(f"holdfast: wrote {table}\n")
     return 0
 
