@@ -104,6 +104,7 @@ class ColoredDigits(Task):
             shortcut="" if grey else f"its color, the label's own with probability {self._strength_text()} in training",
             pictures=(examples(splits, "label", classes, "color"), cooccurrence(splits[0].data, "color", classes)),
             render=render,
+            associations={"color": tuple(range(10)) if self.palette == "shared" else ()},
         )
 
     def _rng(self, name: str) -> torch.Generator:
