@@ -53,3 +53,32 @@ class PaintedReader:
     def keys(self) -> Iterator[str]:
         pairs = zip(self.images.numpy(), self.colors.numpy(), strict=True)
         return (hashlib.sha256(image.tobytes() + color.tobytes()).hexdigest() for image, color in pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class BytesReader:
+    """N images as they are; a :class:`~holdfast.core.lazy.RowReader`.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+    """
+
+    images: Tensor
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        return tuple(self.images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, rows: Tensor) -> Tensor:
+        return self.images[rows] / 255
+
+    def take(self, rows: Tensor) -> BytesReader:
+        return BytesReader(self.images[rows], self.dtype)
+
+    def keys(self) -> Iterator[str]:
+        return (hashlib.sha256(image.tobytes()).hexdigest() for image in self.images.numpy())
