@@ -42,6 +42,8 @@ _SPLITS: dict[str, tuple[Role, float]] = {
 }
 _TEST = list(_SPLITS).index("test")
 _TEST_ENVIRONMENT = "misleading colors"
+_UNLABELLED: dict[str, tuple[Role, float]] = {"unlabelled": ("unlabelled", 0.8), "pool": ("pool", 0.2)}
+_UNLABELLED_ENVIRONMENT = "colors of the unlabelled rows"
 
 
 @register
@@ -63,6 +65,9 @@ class ColoredDigits(Task):
     Attributes:
         strengths: One training environment for each: the probability that the color is the label's.
         test_strength: The same probability in ``test``; 0.1 makes its colors independent of the label.
+        unlabelled: So large a part of the images is taken from training for rows without labels: four fifths for the
+            split ``unlabelled``, one fifth for ``pool``, whose labels a method can buy.
+        unlabelled_strength: The probability that the color is the label's in those two; 0.1 makes colors uniform.
         palette: ``shared``: one map from label to color everywhere; ``per-environment``: maps that differ in every
             label; ``grey``: no color at all, the data of the oracle.
         data_seed: Fixes the splits and colors.
@@ -70,6 +75,8 @@ class ColoredDigits(Task):
 
     strengths: Annotated[tuple[float, ...], Range(0.0, 1.0)] = (0.99, 0.90)
     test_strength: Annotated[float, Range(0.0, 1.0)] = 0.0
+    unlabelled: Annotated[float, Range(0.0, 0.4)] = 0.0
+    unlabelled_strength: Annotated[float, Range(0.0, 1.0)] = 0.1
     palette: Literal["shared", "per-environment", "grey"] = "shared"
     data_seed: int = 0
 
@@ -77,13 +84,14 @@ class ColoredDigits(Task):
         if not 1 <= len(self.strengths) <= 9:
             raise UserError(f"task 'colored-digits': {len(self.strengths)} strengths are given: give one to nine")
         images, labels = _digits()
-        parts = stratified_parts(labels, [share for _, share in _SPLITS.values()], self._rng("splits"))
+        shares = self._shares()
+        parts = stratified_parts(labels, [share for _, share in shares.values()], self._rng("splits"))
         environment = self._environment(labels, parts)
         color = self._color(labels, environment.codes)
         data = Dataset(_paint(images, color), labels, environment, {"color": color})
         splits = tuple(
-            Split(name, role, data.take((parts == part).nonzero()[:, 0]), shifted=part == _TEST)
-            for part, (name, (role, _)) in enumerate(_SPLITS.items())
+            Split(name, role, data.take((parts == part).nonzero()[:, 0]), shifted=self._shifted(part))
+            for part, (name, (role, _)) in enumerate(shares.items())
         )
         choose = image_chooser(labels, parts)
         classes = tuple(map(str, range(10)))
@@ -102,6 +110,7 @@ class ColoredDigits(Task):
             question="Which digit is it, when color no longer goes with the label as it did in training?",
             stable="the shape of the digit",
             shortcut="" if grey else f"its color, the label's own with probability {self._strength_text()} in training",
+            notes=self._notes(),
             pictures=(examples(splits, "label", classes, "color"), cooccurrence(splits[0].data, "color", classes)),
             render=render,
         )
@@ -109,15 +118,32 @@ class ColoredDigits(Task):
     def _rng(self, name: str) -> torch.Generator:
         return torch_rng(self.data_seed, self.name, name)
 
+    def _shares(self) -> dict[str, tuple[Role, float]]:
+        """The splits with their roles and parts of the images."""
+        if self.unlabelled == 0:
+            return _SPLITS
+        role, share = _SPLITS["train"]
+        extra = {name: (role, part * self.unlabelled) for name, (role, part) in _UNLABELLED.items()}
+        return {**_SPLITS, "train": (role, share - self.unlabelled), **extra}
+
+    def _shifted(self, part: int) -> bool:
+        return part == _TEST or (part > _TEST and self.unlabelled_strength not in self.strengths)
+
+    def _notes(self) -> tuple[str, ...]:
+        if self.unlabelled == 0 or self.unlabelled_strength < min(self.strengths):
+            return ()
+        return ("the unlabelled rows have the colors of training: they cannot tell shape and color apart",)
+
     def _strength_text(self) -> str:
         return " or ".join(f"{strength:g}" for strength in self.strengths)
 
     def _environment(self, labels: Tensor, parts: Tensor) -> Column:
-        """Training environments of equal size in every split and label; the test is one of its own."""
+        """Training environments of equal size in every split and label; the test and rows without labels have theirs."""
         count = len(self.strengths)
         codes = stratified_parts(parts * 10 + labels, [1.0] * count, self._rng("environments"))
-        codes[parts == _TEST] = count
-        return Column(codes, (*distinct(f"strength {strength:g}" for strength in self.strengths), _TEST_ENVIRONMENT))
+        codes[parts >= _TEST] = count + (parts[parts >= _TEST] > _TEST).long()
+        names = (*distinct(f"strength {strength:g}" for strength in self.strengths), _TEST_ENVIRONMENT)
+        return Column(codes, (*names, _UNLABELLED_ENVIRONMENT) if self.unlabelled else names)
 
     def _color(self, labels: Tensor, environment: Tensor) -> Column:
         """The color of every row: label + shift modulo 10, where the first shifts are the training maps'."""
@@ -125,16 +151,17 @@ class ColoredDigits(Task):
             return Column.constant(len(labels), "grey")
         rng, rows = self._rng("colors"), labels.shape
         count = len(self.strengths)
-        test = environment == count
+        elsewhere = environment >= count
         if self.palette == "shared":
             maps, shifts, own = 1, torch.arange(10), torch.zeros(rows, dtype=torch.int64)
         else:
             maps, shifts = count, torch.randperm(10, generator=rng)
-            own = torch.where(test, torch.randint(maps, rows, generator=rng), environment)
-        follows = torch.rand(rows, generator=rng) < torch.tensor([*self.strengths, self.test_strength])[environment]
+            own = torch.where(elsewhere, torch.randint(maps, rows, generator=rng), environment)
+        strengths = torch.tensor([*self.strengths, self.test_strength, self.unlabelled_strength])
+        follows = torch.rand(rows, generator=rng) < strengths[environment]
         another = (own + torch.randint(1, 10, rows, generator=rng)) % 10
         no_map = torch.randint(maps, 10, rows, generator=rng)
-        shift = torch.where(follows, own, torch.where(test, no_map, another))
+        shift = torch.where(follows, own, torch.where(elsewhere, no_map, another))
         return Column((labels + shifts[shift]) % 10, tuple(COLORS))
 
 

@@ -11,6 +11,7 @@ from holdfast.training.schedules import Schedule
 from holdfast.training.stages import FolderStore, LogSchedule, MemoryStore
 from holdfast.training.step import GradientStep, Step
 from holdfast.training.trainer import Fit, Trainer
+from holdfast.training.unlabelled import UnlabelledPenalty, unlabelled_rows
 
 __all__ = [
     "SGD",
@@ -34,9 +35,11 @@ __all__ = [
     "Step",
     "StepContext",
     "Trainer",
+    "UnlabelledPenalty",
     "Validation",
     "WorstEnvironment",
     "WorstGroup",
     "fit_many",
+    "unlabelled_rows",
     "why_apart",
 ]
