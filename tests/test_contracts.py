@@ -87,7 +87,9 @@ def test_tasks(name: str, contract: TaskContract, tmp_path: Path) -> None:
 
 def example_task(name: str, folder: Path) -> Task:
     """The task with its defaults, on 120 rows of a table, 60 images of a folder, or 1,000 of a named data set."""
-    if "data_dir" in options_of(plugins("task")[name]) and name != "random-labels":  # its default needs no folder
+    options = options_of(plugins("task")[name])
+    embedded = "source" in options and options["source"].default == "digits"
+    if "data_dir" in options and not embedded:
         if not os.environ.get("HOLDFAST_DATA"):
             pytest.skip(f"HOLDFAST_DATA does not name the folder with the data set of {name}")
         return create(Task, name, rows=1000)

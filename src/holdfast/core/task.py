@@ -83,6 +83,9 @@ class TaskData:
         pictures: Artifacts that show the task.
         render: ``(factors, noise_ids) -> x``: draws rows from their factors, where the task can; ``factors`` maps
             factor names to (N,) codes, equal noise ids give equal nuisance.
+        associations: What each factor says of the label in training: for each of its values the class that goes with
+            it; empty where none does, or it is not known. Where given, its keys are all the factors that ``render``
+            takes beside ``label``.
         simulator: The live environments that the rows were recorded in, where there are any.
         encoder: What turned a table's columns into x, so that a model can be used on raw rows.
         raw: The rows of a table as they were read, for models that were made elsewhere.
@@ -102,6 +105,7 @@ class TaskData:
     notes: tuple[str, ...] = ()
     pictures: tuple[Artifact, ...] = ()
     render: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
+    associations: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     simulator: Simulator | None = None
     encoder: Encoder | TokenEncoder | None = None
     raw: RawTable | None = None

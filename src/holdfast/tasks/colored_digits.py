@@ -113,6 +113,7 @@ class ColoredDigits(Task):
             notes=self._notes(),
             pictures=(examples(splits, "label", classes, "color"), cooccurrence(splits[0].data, "color", classes)),
             render=render,
+            associations={"color": tuple(range(10)) if self.palette == "shared" else ()},
         )
 
     def _rng(self, name: str) -> torch.Generator:
