@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -46,24 +45,35 @@ class DiverseHeads(nn.Module):
         outputs: Tensor = self.network(x)
         if outputs.ndim != 2 or outputs.shape[1] != last_linear(self.network).out_features:
             raise UserError("the network's last linear layer does not give its outputs: it cannot have several heads")
-        return outputs.unflatten(1, (self.heads, -1))
+        return outputs.view(len(outputs), self.heads, -1)
 
     def single(self, head: int) -> nn.Module:
         """A copy of the network with this head only: from (B, …) to (B, C)."""
         wide = last_linear(self.network)
         C = wide.out_features // self.heads
-        network = widened(self.network, C)
+        layer = nn.Linear(wide.in_features, C, wide.bias is not None, device="meta")  # draws no weights
         rows = slice(head * C, (head + 1) * C)
-        last_linear(network).load_state_dict({name: values[rows] for name, values in wide.state_dict().items()})
-        return network
+        own = {name: values[rows].clone() for name, values in wide.state_dict().items()}
+        layer.load_state_dict(own, assign=True)
+        return _with_last_layer(self.network, layer.requires_grad_())
 
 
 def widened(network: nn.Module, width: int) -> nn.Module:
     """A copy of a network whose last linear layer is a fresh one of another width."""
+    own = last_linear(network)
+    return _with_last_layer(network, nn.Linear(own.in_features, width, own.bias is not None).to(own.weight))
+
+
+def _with_last_layer(network: nn.Module, layer: nn.Linear) -> nn.Module:
+    """A copy of a network with this layer in place of its last linear one."""
     changed = copy.deepcopy(network)
-    old = last_linear(changed)
-    fresh = nn.Linear(old.in_features, width, bias=old.bias is not None).to(old.weight)
-    return cast(nn.Module, fresh) if changed is old else _replaced(changed, old, fresh)
+    own = last_linear(changed)
+    if own is changed:
+        return layer
+    name = next(name for name, module in changed.named_modules() if module is own)
+    parent, _, child = name.rpartition(".")
+    setattr(changed.get_submodule(parent), child, layer)
+    return changed
 
 
 @torch.no_grad()
@@ -72,10 +82,3 @@ def _copy_rows(layer: nn.Linear, wider: nn.Linear) -> None:
     for name, values in wider.named_parameters():
         own = layer.get_parameter(name)
         values[: len(own)] = own
-
-
-def _replaced(network: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
-    name = next(name for name, module in network.named_modules() if module is old)
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, new)
-    return network

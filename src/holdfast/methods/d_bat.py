@@ -61,7 +61,9 @@ class DBAT(Method):
             with trainer.randomness(f"initial weights {number}"):
                 network = self.build(view, base=copy.deepcopy(model))
             stage = f"model-{number}"
-            trained.append(trainer.fit(network, view, self._step(network, trained, view, trainer, stage), stage=stage).model)
+            trained.append(
+                trainer.fit(network, view, self._step(network, trained, view, trainer, stage), stage=stage).model
+            )
         return trained
 
     def _step(

@@ -2,6 +2,7 @@
 
 from holdfast.training.budget import Budget
 from holdfast.training.context import StepContext
+from holdfast.training.ensemble import EnsembleStep
 from holdfast.training.many import Member, fit_many, why_apart
 from holdfast.training.mixup import MixupStep
 from holdfast.training.optimizers import SGD, Adam, AdamW, AndAdam, Optimizer
@@ -19,6 +20,7 @@ __all__ = [
     "AdamW",
     "AndAdam",
     "Budget",
+    "EnsembleStep",
     "Fit",
     "FolderStore",
     "GradientStep",
