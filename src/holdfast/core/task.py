@@ -236,8 +236,8 @@ class HiddenFromMethod(HoldfastError):
 class TrainingView:
     """What a method is given of a task: the roles, columns and environments it declared, and never a test row.
 
-    ``interventions`` holds, for each that it declared, the training rows in the same order with these factors drawn anew
-    from all their values, whatever the label, and everything else as it was.
+    ``interventions`` holds, for each that it declared, the training rows in the same order with these factors drawn
+    anew from all their values, whatever the label, and everything else as it was.
     """
 
     kind: Kind

@@ -139,7 +139,7 @@ class ColoredDigits(Task):
         return " or ".join(f"{strength:g}" for strength in self.strengths)
 
     def _environment(self, labels: Tensor, parts: Tensor) -> Column:
-        """Training environments of equal size in every split and label; the test and rows without labels have theirs."""
+        """Training environments of equal size in every split and label; the test has its own, and the unlabelled."""
         count = len(self.strengths)
         codes = stratified_parts(parts * 10 + labels, [1.0] * count, self._rng("environments"))
         codes[parts >= _TEST] = count + (parts[parts >= _TEST] > _TEST).long()
