@@ -63,30 +63,38 @@ class ColoredDigits(Task):
     another label an image of that label from the same split.
 
     Attributes:
+        classes: The ten digits are merged into so many classes, of as many colors: of 2, the first holds 0 to 4.
         strengths: One training environment for each: the probability that the color is the label's.
         test_strength: The same probability in ``test``; 0.1 makes its colors independent of the label.
         unlabelled: So large a part of the images is taken from training for rows without labels: four fifths for the
             split ``unlabelled``, one fifth for ``pool``, whose labels a method can buy.
-        unlabelled_strength: The probability that the color is the label's in those two; 0.1 makes colors uniform.
+        unlabelled_strength: The probability that the color is the label's in those two; None for uniform colors.
         palette: ``shared``: one map from label to color everywhere; ``per-environment``: maps that differ in every
             label; ``grey``: no color at all, the data of the oracle.
         data_seed: Fixes the splits and colors.
     """
 
+    classes: Annotated[int, Range(2, 10)] = 10
     strengths: Annotated[tuple[float, ...], Range(0.0, 1.0)] = (0.99, 0.90)
     test_strength: Annotated[float, Range(0.0, 1.0)] = 0.0
     unlabelled: Annotated[float, Range(0.0, 0.4)] = 0.0
-    unlabelled_strength: Annotated[float, Range(0.0, 1.0)] = 0.1
+    unlabelled_strength: Annotated[float | None, Range(0.0, 1.0)] = None
     palette: Literal["shared", "per-environment", "grey"] = "shared"
     data_seed: int = 0
 
     def load(self) -> TaskData:
         if not 1 <= len(self.strengths) <= 9:
             raise UserError(f"task 'colored-digits': {len(self.strengths)} strengths are given: give one to nine")
-        images, labels = _digits()
+        if self.palette == "per-environment" and len(self.strengths) >= self.classes:
+            raise UserError(
+                f"task 'colored-digits': {len(self.strengths)} maps that differ in every label leave no colors for the "
+                f"test where there are {self.classes} classes: give fewer strengths"
+            )
+        images, digits = _digits()
+        labels = digits * self.classes // 10
         shares = self._shares()
-        parts = stratified_parts(labels, [share for _, share in shares.values()], self._rng("splits"))
-        environment = self._environment(labels, parts)
+        parts = stratified_parts(digits, [share for _, share in shares.values()], self._rng("splits"))
+        environment = self._environment(digits, parts)
         color = self._color(labels, environment.codes)
         data = Dataset(_paint(images, color), labels, environment, {"color": color})
         splits = tuple(
@@ -94,7 +102,7 @@ class ColoredDigits(Task):
             for part, (name, (role, _)) in enumerate(shares.items())
         )
         choose = image_chooser(labels, parts)
-        classes = tuple(map(str, range(10)))
+        classes = self._class_names()
         grey = self.palette == "grey"
 
         def render(factors: Mapping[str, Tensor], noise_ids: Tensor) -> Tensor:
@@ -113,11 +121,15 @@ class ColoredDigits(Task):
             notes=self._notes(),
             pictures=(examples(splits, "label", classes, "color"), cooccurrence(splits[0].data, "color", classes)),
             render=render,
-            associations={"color": tuple(range(10)) if self.palette == "shared" else ()},
+            associations={"color": tuple(range(self.classes)) if self.palette == "shared" else ()},
         )
 
     def _rng(self, name: str) -> torch.Generator:
         return torch_rng(self.data_seed, self.name, name)
+
+    def _class_names(self) -> tuple[str, ...]:
+        digits = [[d for d in range(10) if d * self.classes // 10 == k] for k in range(self.classes)]
+        return tuple(str(few[0]) if len(few) == 1 else f"{few[0]} to {few[-1]}" for few in digits)
 
     def _shares(self) -> dict[str, tuple[Role, float]]:
         """The splits with their roles and parts of the images."""
@@ -128,42 +140,45 @@ class ColoredDigits(Task):
         return {**_SPLITS, "train": (role, share - self.unlabelled), **extra}
 
     def _shifted(self, part: int) -> bool:
-        return part == _TEST or (part > _TEST and self.unlabelled_strength not in self.strengths)
+        return part == _TEST or (part > _TEST and self._strength_of_unlabelled() not in self.strengths)
+
+    def _strength_of_unlabelled(self) -> float:
+        return 1 / self.classes if self.unlabelled_strength is None else self.unlabelled_strength
 
     def _notes(self) -> tuple[str, ...]:
-        if self.unlabelled == 0 or self.unlabelled_strength < min(self.strengths):
+        if self.unlabelled == 0 or self._strength_of_unlabelled() < min(self.strengths):
             return ()
         return ("the unlabelled rows have the colors of training: they cannot tell shape and color apart",)
 
     def _strength_text(self) -> str:
         return " or ".join(f"{strength:g}" for strength in self.strengths)
 
-    def _environment(self, labels: Tensor, parts: Tensor) -> Column:
+    def _environment(self, digits: Tensor, parts: Tensor) -> Column:
         """Training environments of equal size in every split and label; the test has its own, and the unlabelled."""
         count = len(self.strengths)
-        codes = stratified_parts(parts * 10 + labels, [1.0] * count, self._rng("environments"))
+        codes = stratified_parts(parts * 10 + digits, [1.0] * count, self._rng("environments"))
         codes[parts >= _TEST] = count + (parts[parts >= _TEST] > _TEST).long()
         names = (*distinct(f"strength {strength:g}" for strength in self.strengths), _TEST_ENVIRONMENT)
         return Column(codes, (*names, _UNLABELLED_ENVIRONMENT) if self.unlabelled else names)
 
     def _color(self, labels: Tensor, environment: Tensor) -> Column:
-        """The color of every row: label + shift modulo 10, where the first shifts are the training maps'."""
+        """The color of every row: label + shift modulo C, where the first shifts are the training maps'."""
         if self.palette == "grey":
             return Column.constant(len(labels), "grey")
         rng, rows = self._rng("colors"), labels.shape
         count = len(self.strengths)
         elsewhere = environment >= count
         if self.palette == "shared":
-            maps, shifts, own = 1, torch.arange(10), torch.zeros(rows, dtype=torch.int64)
+            maps, shifts, own = 1, torch.arange(self.classes), torch.zeros(rows, dtype=torch.int64)
         else:
-            maps, shifts = count, torch.randperm(10, generator=rng)
+            maps, shifts = count, torch.randperm(self.classes, generator=rng)
             own = torch.where(elsewhere, torch.randint(maps, rows, generator=rng), environment)
-        strengths = torch.tensor([*self.strengths, self.test_strength, self.unlabelled_strength])
+        strengths = torch.tensor([*self.strengths, self.test_strength, self._strength_of_unlabelled()])
         follows = torch.rand(rows, generator=rng) < strengths[environment]
-        another = (own + torch.randint(1, 10, rows, generator=rng)) % 10
-        no_map = torch.randint(maps, 10, rows, generator=rng)
+        another = (own + torch.randint(1, self.classes, rows, generator=rng)) % self.classes
+        no_map = torch.randint(maps, self.classes, rows, generator=rng)
         shift = torch.where(follows, own, torch.where(elsewhere, no_map, another))
-        return Column((labels + shifts[shift]) % 10, tuple(COLORS))
+        return Column((labels + shifts[shift]) % self.classes, tuple(COLORS)[: self.classes])
 
 
 def _digits() -> tuple[Tensor, Tensor]:
