@@ -94,7 +94,7 @@ def example_task(name: str, folder: Path) -> Task:
     if "data_dir" in options and not embedded:
         if not os.environ.get("HOLDFAST_DATA"):
             pytest.skip(f"HOLDFAST_DATA does not name the folder with the data set of {name}")
-        return create(Task, name, rows=1000)
+        return create(Task, name, **({"rows": 1000} if "rows" in options else {}))
     if name == "image-folder":
         for i in range(60):
             path = folder / "ab"[i % 2] / "xyz"[i % 3] / f"{i}.png"

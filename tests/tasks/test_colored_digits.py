@@ -162,20 +162,6 @@ def test_equal_options_give_equal_data_and_another_seed_other_data() -> None:
     assert one == same != other
 
 
-def test_merged_classes_have_so_many_colors_and_the_same_rows() -> None:
-    two, ten = ColoredDigits(classes=2).load(), ColoredDigits().load()
-    assert two.classes == ("0 to 4", "5 to 9")
-    assert two.associations == {"color": (0, 1)}
-    for few, many in zip(two.splits, ten.splits, strict=True):
-        assert few.data.index.equal(many.data.index)
-        assert few.data.labels.equal((many.data.labels >= 5).long())
-        assert few.data.attributes["color"].names == ("red", "yellow")
-    test = two.split("test").data
-    assert colors(test).equal(1 - test.labels)
-    own = [(colors(d) == d.labels)[d.environment.codes == 1] for d in (two.split(name).data for name in AS_IN_TRAINING)]
-    assert within_bounds(torch.cat(own), 0.90)
-
-
 def test_rows_without_labels_are_taken_from_training() -> None:
     task, usual = ColoredDigits(unlabelled=0.3, strengths=(1.0,)).load(), ColoredDigits(strengths=(1.0,)).load()
     sizes = {split.name: len(split.data) / 1797 for split in task.splits}

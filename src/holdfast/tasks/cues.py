@@ -63,6 +63,22 @@ def independent(labels: Tensor, classes: int, cues: Sequence[str], rng: torch.Ge
     return dealt
 
 
+def conflicting(labels: Tensor, classes: int, cues: Sequence[str], rng: torch.Generator) -> dict[str, Tensor]:
+    """Values of several shortcuts of which no two, and none and the label, stand for the same class.
+
+    Args:
+        labels: (N,) int64 in [0, classes).
+        classes: C, more than there are shortcuts.
+        cues: Names of the shortcuts.
+        rng: Draws the values, all such combinations with equal probability.
+
+    Returns:
+        (N,) int64 in [0, classes) for each.
+    """
+    shifts = 1 + torch.rand((len(labels), classes - 1), generator=rng).argsort(dim=1)
+    return {cue: (labels + shifts[:, place]) % classes for place, cue in enumerate(cues)}
+
+
 def agreement(cues: Mapping[str, Tensor], labels: Tensor) -> Column:
     """Which shortcuts have the value of the class: ``none``, ``color``, ``color+texture`` and so on.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from holdfast.core.data import Column, Dataset
-from holdfast.core.errors import UserError
+from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.task import Role, Split
 from holdfast.tasks.data_folder import data_set_folder
 from holdfast.tasks.stratify import stratified_parts
@@ -83,6 +83,28 @@ class ImageSet:
         codes[in_test] = len(train) + stratified_parts(strata[in_test], [1.0] * len(test), rng)
         return Column(codes, (*train, *test))
 
+    def only(self, classes: tuple[str, ...]) -> ImageSet:
+        """The images of these classes alone, which are numbered as they are named.
+
+        Raises:
+            UserError: There is no such class.
+        """
+        for name in classes:
+            if name not in self.classes:
+                raise unknown_name("class", name, self.classes)
+        code = torch.full((len(self.classes),), -1)
+        code[[self.classes.index(name) for name in classes]] = torch.arange(len(classes))
+        labels = code[self.labels]
+        rows = (labels >= 0).nonzero()[:, 0]
+        return dataclasses.replace(
+            self,
+            images=self.images[rows],
+            labels=labels[rows],
+            official_test=self.official_test[rows],
+            index=self.index[rows],
+            classes=classes,
+        )
+
     def halved(self) -> ImageSet:
         """The same images at half their resolution: each pixel is the mean of four, rounded."""
         grey = self.images.float()
@@ -115,7 +137,28 @@ def embedded_digits(rng: torch.Generator, rows: int | None = None) -> ImageSet:
     return ImageSet(images, labels, official_test, torch.arange(len(images)), classes, _SHARES_OF_FEW)
 
 
-def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch.Generator) -> ImageSet:
+def small_digits(
+    source: Literal["digits", "mnist"], data_dir: str | None, rows: int | None, rng: torch.Generator
+) -> ImageSet:
+    """Digits of few pixels: the embedded ones of 8 × 8, or MNIST at half its resolution, 14 × 14.
+
+    Args:
+        source: Which of them; ``digits`` needs no folder.
+        data_dir: The folder of data sets; None for the one that HOLDFAST_DATA names.
+        rows: So many images; None for all.
+        rng: Draws them, or the test rows of the embedded ones.
+
+    Raises:
+        UserError: The data set cannot be found or is not as expected.
+    """
+    if source == "digits":
+        return embedded_digits(rng, rows)
+    return read_image_set(source, data_dir, rows, rng).halved()
+
+
+def read_image_set(
+    name: str, data_dir: str | None, rows: int | None, rng: torch.Generator, classes: tuple[str, ...] = ()
+) -> ImageSet:
     """Read a data set of grey images with the columns ``image`` and ``label``.
 
     Args:
@@ -123,16 +166,19 @@ def read_image_set(name: str, data_dir: str | None, rows: int | None, rng: torch
         data_dir: The folder of data sets; None for the one that HOLDFAST_DATA names.
         rows: So many images at random, evenly from the official splits; None for all.
         rng: Draws them.
+        classes: Of these the images of these classes alone; empty for all.
 
     Raises:
-        UserError: The data set cannot be found or is not as expected.
+        UserError: The data set cannot be found or is not as expected, or has no such class.
     """
-    return _read(name, data_dir, rows, rng, _grey_bytes)
+    return _read(name, data_dir, rows, rng, classes, _grey_bytes)
 
 
-def read_color_set(name: str, data_dir: str | None, rows: int | None, rng: torch.Generator) -> ImageSet:
+def read_color_set(
+    name: str, data_dir: str | None, rows: int | None, rng: torch.Generator, classes: tuple[str, ...] = ()
+) -> ImageSet:
     """The same for a data set in color, whose images may stand in a column ``img``."""
-    return _read(name, data_dir, rows, rng, _color_bytes)
+    return _read(name, data_dir, rows, rng, classes, _color_bytes)
 
 
 def _read(
@@ -140,6 +186,7 @@ def _read(
     data_dir: str | None,
     rows: int | None,
     rng: torch.Generator,
+    classes: tuple[str, ...],
     bytes_of: Callable[[pd.Series, str], Tensor],
 ) -> ImageSet:
     from holdfast.tables import encode_column, read_table
@@ -156,13 +203,10 @@ def _read(
         index = evenly[torch.arange(rows) * len(frame) // rows].sort()[0]
     frame = frame.iloc[index.numpy()]
     labels = encode_column(frame["label"])
-    return ImageSet(
-        images=bytes_of(frame["image"], str(folder)),
-        labels=torch.tensor(labels.codes),
-        official_test=official_test[index],
-        index=index,
-        classes=labels.names,
-    )
+    places = ImageSet(torch.arange(len(frame)), torch.tensor(labels.codes), official_test[index], index, labels.names)
+    places = places.only(classes) if classes else places
+    images = bytes_of(frame["image"].iloc[places.images.numpy()], str(folder))
+    return dataclasses.replace(places, images=images)
 
 
 def _grey_bytes(images: pd.Series, where: str) -> Tensor:

@@ -19,7 +19,7 @@ from holdfast.core.task import Task, TaskData
 from holdfast.core.words import distinct
 from holdfast.models.mlp import MLP
 from holdfast.tasks.cues import agreement, associated, independent
-from holdfast.tasks.image_set import FEWEST_ROWS, TEST, ImageSet, embedded_digits, read_image_set, splits_of
+from holdfast.tasks.image_set import FEWEST_ROWS, TEST, small_digits, splits_of
 from holdfast.tasks.nuisance import image_chooser
 from holdfast.tasks.pictures import cooccurrence, examples
 from holdfast.tasks.scenes import Stage
@@ -73,7 +73,7 @@ class MultiBias(Task):
 
     def load(self) -> TaskData:
         strengths = self._strengths()
-        digits = self._digits()
+        digits = small_digits(self.source, self.data_dir, self.rows, self._rng("test rows")).merged(self.classes)
         parts = digits.parts(self._rng("splits"))
         names = distinct(", ".join(f"{cue} {s:g}" for cue, s in zip(CUES, row, strict=True)) for row in strengths)
         environment = digits.environments(parts, names, ("independent shortcuts",), self._rng("environments"))
@@ -121,13 +121,6 @@ class MultiBias(Task):
                     f"shortcut has {count}: give one for all training environments, or one for each"
                 )
         return list(zip(*(s * (count // len(s)) for s in given), strict=True))
-
-    def _digits(self) -> ImageSet:
-        if self.source == "digits":
-            found = embedded_digits(self._rng("test rows"), self.rows)
-        else:
-            found = read_image_set("mnist", self.data_dir, self.rows, self._rng("rows")).halved()
-        return found.merged(self.classes)
 
     def _cues(self, labels: Tensor, parts: Tensor, environment: Column, strengths: Tensor) -> dict[str, Tensor]:
         """(N,) the codes of each shortcut."""
