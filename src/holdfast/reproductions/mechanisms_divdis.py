@@ -85,7 +85,7 @@ class MechanismsDivdis(Reproduction):
         """Color and digit of two networks trained as usual, from different initial weights."""
         task, method = _task(seed, classes=2), ERM()
         view = training_view(task, method.needs(), Ledger())
-        return [followed(method.fit(view, self._trainer(own)), task) for own in (seed, 1000 + seed)]  # type: ignore[misc]
+        return [followed(method.fit(view, self._trainer(own)), task) for own in (seed, 1000 + seed)]
 
     def _trainer(self, seed: int) -> Trainer:
         return Trainer(seed=seed, budget=Budget(self.steps), batch_size=128)

@@ -9,6 +9,7 @@ from holdfast.training.optimizers import SGD, Adam, AdamW, AndAdam, Optimizer
 from holdfast.training.records import Record
 from holdfast.training.rules import Last, Oracle, SelectionRule, Validation, WorstEnvironment, WorstGroup
 from holdfast.training.schedules import Schedule
+from holdfast.training.sieve import SieveStep
 from holdfast.training.stages import FolderStore, LogSchedule, MemoryStore
 from holdfast.training.step import GradientStep, Step
 from holdfast.training.trainer import Fit, Trainer
@@ -34,6 +35,7 @@ __all__ = [
     "Record",
     "Schedule",
     "SelectionRule",
+    "SieveStep",
     "Step",
     "StepContext",
     "Trainer",
