@@ -39,11 +39,11 @@ class MechanismsWhacAMole(Reproduction):
     """Of two shortcuts, augmentation against one makes the other worse; the last-layer ensemble leaves no large gap.
 
     Scikit-learn's digits in three classes on textured canvases (``multi-bias``): color and texture each have the
-    class's value with probability .95, position tells nothing. The gaps are accuracies where one shortcut, or both, are broken,
-    minus the accuracy in distribution. The thresholds are the card's, for means over seeds: plain training's gap of
-    both is -.3 or less, and further below each of its single gaps by .3; color drawn anew reduces the gap of color and
-    leaves or worsens that of texture; all gaps of the ensemble are above -.1. Where the interval of a mean that should
-    decide contains its threshold, the verdict is inconclusive.
+    class's value with probability .95, position tells nothing. The gaps are accuracies where one shortcut, or both, are
+    broken, minus the accuracy in distribution. The thresholds are the card's, for means over seeds: plain training's
+    gap of both is -.3 or less, and further below each of its single gaps by .3; color drawn anew reduces the gap of
+    color and leaves or worsens that of texture; all gaps of the ensemble are above -.1. Where the interval of a mean
+    that should decide contains its threshold, the verdict is inconclusive.
 
     The ensemble's kinds are those of the paper: rows as they are, color drawn anew, texture drawn anew. Beside it is
     one with a further kind, both drawn anew, which the paper does not have.
