@@ -35,6 +35,8 @@ METHODS = [
     "balanced:groups=attribute*environment",
     "group-dro:groups=attribute",
     "dfr:groups=attribute",
+    'last-layer-ensemble:interventions=["attribute"]',
+    'factor-randomization:factors=["attribute"]',
 ]
 # Those that name a file or a function are put to the contract where there is one: tests/models/test_own.py.
 MODELS = [name for name, cls in plugins("model").items() if not any(option["required"] for option in option_table(cls))]

@@ -192,10 +192,35 @@ def test_equal_options_give_equal_data_and_another_seed_other_data() -> None:
     assert one == same != other
 
 
+def test_rows_without_labels_are_taken_from_training() -> None:
+    task, usual = ColoredDigits(unlabelled=0.3, strengths=(1.0,)).load(), ColoredDigits(strengths=(1.0,)).load()
+    sizes = {split.name: len(split.data) / 1797 for split in task.splits}
+    assert sizes["unlabelled"] == pytest.approx(0.24, abs=0.01)
+    assert sizes["pool"] == pytest.approx(0.06, abs=0.01)
+    assert sizes["train"] == pytest.approx(len(usual.split("train").data) / 1797 - 0.3, abs=0.02)
+    assert torch.cat([split.data.index for split in task.splits]).sort()[0].equal(torch.arange(1797))
+    assert [split.name for split in task.splits if split.shifted] == ["test", "unlabelled", "pool"]
+    for name in ("unlabelled", "pool"):
+        rows = task.split(name).data
+        assert rows.environment.codes.unique().tolist() == [2]
+        assert within_bounds(colors(rows) == rows.labels, 0.1)
+    assert task.notes == ()
+
+
+def test_a_note_says_where_rows_without_labels_have_the_colors_of_training() -> None:
+    task = ColoredDigits(unlabelled=0.3, strengths=(1.0,), unlabelled_strength=1.0).load()
+    assert "cannot tell shape and color apart" in task.notes[0]
+    assert not task.split("unlabelled").shifted
+    assert colors(task.split("pool").data).equal(task.split("pool").data.labels)
+
+
 @pytest.mark.parametrize(
     "reference",
     [
         "colored-digits:strengths=[]",
+        "colored-digits:classes=2:palette=per-environment",
+        "colored-digits:classes=1",
+        "colored-digits:unlabelled=0.5",
         "colored-digits:strengths=[1,1,1,1,1,1,1,1,1,1]",
         "colored-digits:strengths=[0.5,1.5]",
         "colored-digits:strengths=0.9",

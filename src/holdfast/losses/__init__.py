@@ -2,6 +2,13 @@
 
 from holdfast.losses.adversary import EnvironmentAdversary, reversed_gradient
 from holdfast.losses.alignment import CovarianceAlignment, KernelAlignment
+from holdfast.losses.diversity import (
+    disagreement_loss,
+    dispute,
+    divergence_from_prior,
+    mean_mutual_information,
+    mutual_information,
+)
 from holdfast.losses.environments import EnvironmentLosses, environment_means
 from holdfast.losses.gradient_agreement import GradientAlignment, GradientVariances
 from holdfast.losses.penalties import InvariantRisk, Penalty, VarianceOfRisks
@@ -27,9 +34,14 @@ __all__ = [
     "VarianceOfRisks",
     "cross_entropy",
     "default_loss",
+    "disagreement_loss",
+    "dispute",
+    "divergence_from_prior",
     "environment_means",
     "half_squared_error",
     "kernel_quantile",
+    "mean_mutual_information",
+    "mutual_information",
     "reversed_gradient",
     "squared_error",
 ]

@@ -43,6 +43,8 @@ _SPLITS: dict[str, tuple[Role, float]] = {
 }
 _TEST = list(_SPLITS).index("test")
 _TEST_ENVIRONMENT = "misleading colors"
+_UNLABELLED: dict[str, tuple[Role, float]] = {"unlabelled": ("unlabelled", 0.8), "pool": ("pool", 0.2)}
+_UNLABELLED_ENVIRONMENT = "colors of the unlabelled rows"
 
 
 @register
@@ -70,6 +72,9 @@ class ColoredDigits(Task):
             label; ``grey``: no color at all, the data of the oracle.
         classes: The ten digits are merged into so many classes.
         colors_per_class: So many colors go with each class, ten with all together at most.
+        unlabelled: So large a part of the images is taken from training for rows without labels: four fifths for the
+            split ``unlabelled``, one fifth for ``pool``, whose labels a method can buy.
+        unlabelled_strength: The probability that the color is the label's in those two; None for uniform colors.
         data_seed: Fixes the splits and colors.
     """
 
@@ -78,18 +83,21 @@ class ColoredDigits(Task):
     palette: Literal["shared", "per-environment", "grey"] = "shared"
     classes: Annotated[int, Range(2, 10)] = 10
     colors_per_class: Annotated[int, Range(1, 5)] = 1
+    unlabelled: Annotated[float, Range(0.0, 0.4)] = 0.0
+    unlabelled_strength: Annotated[float | None, Range(0.0, 1.0)] = None
     data_seed: int = 0
 
     def load(self) -> TaskData:
         self._check()
         images, labels, classes = self._digits()
-        parts = stratified_parts(labels, [share for _, share in _SPLITS.values()], self._rng("splits"))
+        shares = self._shares()
+        parts = stratified_parts(labels, [share for _, share in shares.values()], self._rng("splits"))
         environment = self._environment(labels, parts)
         color = self._color(labels, environment.codes)
         data = Dataset(_paint(images, color), labels, environment, {"color": color})
         splits = tuple(
-            Split(name, role, data.take((parts == part).nonzero()[:, 0]), shifted=part == _TEST)
-            for part, (name, (role, _)) in enumerate(_SPLITS.items())
+            Split(name, role, data.take((parts == part).nonzero()[:, 0]), shifted=self._shifted(part))
+            for part, (name, (role, _)) in enumerate(shares.items())
         )
         choose = image_chooser(labels, parts)
         grey = self.palette == "grey"
@@ -107,6 +115,7 @@ class ColoredDigits(Task):
             question="Which digit is it, when color no longer goes with the label as it did in training?",
             stable="the shape of the digit",
             shortcut="" if grey else f"its color, the label's own with probability {self._strength_text()} in training",
+            notes=self._notes(),
             pictures=(examples(splits, "label", classes, "color"), cooccurrence(splits[0].data, "color", classes)),
             render=render,
             associations={"color": self._classes_of_colors() if self.palette == "shared" else ()},
@@ -138,15 +147,35 @@ class ColoredDigits(Task):
     def _rng(self, name: str) -> torch.Generator:
         return torch_rng(self.data_seed, self.name, name)
 
+    def _shares(self) -> dict[str, tuple[Role, float]]:
+        """The splits with their roles and parts of the images."""
+        if self.unlabelled == 0:
+            return _SPLITS
+        role, share = _SPLITS["train"]
+        extra = {name: (role, part * self.unlabelled) for name, (role, part) in _UNLABELLED.items()}
+        return {**_SPLITS, "train": (role, share - self.unlabelled), **extra}
+
+    def _shifted(self, part: int) -> bool:
+        return part == _TEST or (part > _TEST and self._strength_of_unlabelled() not in self.strengths)
+
+    def _strength_of_unlabelled(self) -> float:
+        return 1 / self.classes if self.unlabelled_strength is None else self.unlabelled_strength
+
+    def _notes(self) -> tuple[str, ...]:
+        if self.unlabelled == 0 or self._strength_of_unlabelled() < min(self.strengths):
+            return ()
+        return ("the unlabelled rows have the colors of training: they cannot tell shape and color apart",)
+
     def _strength_text(self) -> str:
         return " or ".join(f"{strength:g}" for strength in self.strengths)
 
     def _environment(self, labels: Tensor, parts: Tensor) -> Column:
-        """Training environments of equal size in every split and label; the test is one of its own."""
+        """Training environments of equal size in every split and label; the test has its own, and the unlabelled."""
         count = len(self.strengths)
         codes = stratified_parts(parts * self.classes + labels, [1.0] * count, self._rng("environments"))
-        codes[parts == _TEST] = count
-        return Column(codes, (*distinct(f"strength {strength:g}" for strength in self.strengths), _TEST_ENVIRONMENT))
+        codes[parts >= _TEST] = count + (parts[parts >= _TEST] > _TEST).long()
+        names = (*distinct(f"strength {strength:g}" for strength in self.strengths), _TEST_ENVIRONMENT)
+        return Column(codes, (*names, _UNLABELLED_ENVIRONMENT) if self.unlabelled else names)
 
     def _color(self, labels: Tensor, environment: Tensor) -> Column:
         """The color of every row, of class label + shift modulo C, where the first shifts are the training maps'."""
@@ -154,16 +183,17 @@ class ColoredDigits(Task):
             return Column.constant(len(labels), "grey")
         rng, rows, classes = self._rng("colors"), labels.shape, self.classes
         count = len(self.strengths)
-        test = environment == count
+        elsewhere = environment >= count
         if self.palette == "shared":
             maps, shifts, own = 1, torch.arange(classes), torch.zeros(rows, dtype=torch.int64)
         else:
             maps, shifts = count, torch.randperm(classes, generator=rng)
-            own = torch.where(test, torch.randint(maps, rows, generator=rng), environment)
-        follows = torch.rand(rows, generator=rng) < torch.tensor([*self.strengths, self.test_strength])[environment]
+            own = torch.where(elsewhere, torch.randint(maps, rows, generator=rng), environment)
+        strengths = torch.tensor([*self.strengths, self.test_strength, self._strength_of_unlabelled()])
+        follows = torch.rand(rows, generator=rng) < strengths[environment]
         another = (own + torch.randint(1, classes, rows, generator=rng)) % classes
         no_map = torch.randint(maps, classes, rows, generator=rng)
-        shift = torch.where(follows, own, torch.where(test, no_map, another))
+        shift = torch.where(follows, own, torch.where(elsewhere, no_map, another))
         shade = torch.randint(self.colors_per_class, rows, generator=self._rng("shades"))
         codes = (labels + shifts[shift]) % classes * self.colors_per_class + shade
         return Column(codes, tuple(COLORS)[: classes * self.colors_per_class])
