@@ -63,7 +63,7 @@ class Dominoes(Task):
     Attributes:
         top: The images of the top half; ``digits`` needs no folder.
         bottom: Those of the bottom half.
-        top_classes: Two classes or more of the top half; empty for all.
+        top_classes: Two classes or more of the top half, digits in quotes: ``["3","5"]``; empty for all.
         bottom_classes: As many of the bottom half, class k with class k; None for two usual ones, empty for all.
         label: The half whose class is the label.
         strength: One training environment for each: the probability that the other half goes with the label.
