@@ -129,7 +129,7 @@ def test_the_model_that_the_bought_labels_speak_for_is_chosen(right: int) -> Non
     trainer = Trainer()
     view = view_of(DivDis(), task, trainer.ledger)
     models = [Sign(0), Sign(1)]
-    assert chosen(models, view, trainer, "pool", 5) is models[right]
+    assert chosen(models, view, trainer, "pool", 20) is models[right]
     pool = view.role("pool")
     asked = pool.take(torch.isin(pool.index, torch.tensor(view.oracle.purchases)).nonzero()[:, 0])  # type: ignore[union-attr]
     assert ((asked.x[:, 0] > 0) != (asked.x[:, 1] > 0)).all()  # type: ignore[index]

@@ -218,8 +218,6 @@ def test_a_note_says_where_rows_without_labels_have_the_colors_of_training() -> 
     "reference",
     [
         "colored-digits:strengths=[]",
-        "colored-digits:classes=2:palette=per-environment",
-        "colored-digits:classes=1",
         "colored-digits:unlabelled=0.5",
         "colored-digits:strengths=[1,1,1,1,1,1,1,1,1,1]",
         "colored-digits:strengths=[0.5,1.5]",

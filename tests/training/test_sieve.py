@@ -84,6 +84,17 @@ def test_losses_are_the_formulas_and_follow_row_weights() -> None:
     torch.testing.assert_close(step.readability(nets, rows), -(share[:, None] * log_p).sum() / 3)
 
 
+def test_forgetting_has_moments_of_its_own() -> None:
+    nets, step = models(), SieveStep("features.2", every=2, forget=1.0)
+    optimizers = step.setup(nets, view(), Trainer())
+    for _ in range(4):
+        step(nets, batch(), optimizers, 0.0)
+    named = dict(nets["model"].named_parameters())
+    assert {float(optimizers["model"].state[p]["step"]) for p in named.values()} == {4.0}
+    assert {name for name, p in named.items() if optimizers["forget"].state[p]} == set(EARLY)
+    assert {float(optimizers["forget"].state[named[name]]["step"]) for name in EARLY} == {2.0}
+
+
 @pytest.mark.parametrize("optimizer", [SGD(lr=0.1), Adam(weight_decay=0.1)])
 def test_it_forgets_at_every_third_update_and_moves_the_early_layer_then(optimizer: SGD | Adam) -> None:
     """Against the same training without forgetting: late layers differ only after the update that follows."""

@@ -18,6 +18,7 @@ def most_disputed(outputs: Tensor, count: int) -> Tensor:
     Returns:
         (min(count, N),) int64 positions, the most disputed first; of equals the first.
 
+    >>> import torch
     >>> most_disputed(torch.tensor([[[9.0, 0.0], [9.0, 0.0]], [[9.0, 0.0], [0.0, 9.0]]]), 1)
     tensor([1])
     """
