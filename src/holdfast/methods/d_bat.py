@@ -87,7 +87,7 @@ class _Disagreement:
     def __call__(self, outputs: Tensor, batch: Batch) -> Tensor:
         fresh = outputs.softmax(1)
         losses = torch.stack([disagreement_loss(self._of(model, batch), fresh) for model in self.known]).mean(0)
-        return losses.mean() if batch.weight is None else (batch.weight * losses).sum() / batch.weight.sum()
+        return batch.mean(losses)
 
     @staticmethod
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from holdfast.training.budget import Budget
 from holdfast.training.context import StepContext
 from holdfast.training.ensemble import EnsembleStep
+from holdfast.training.failure import FailureStep
 from holdfast.training.many import Member, fit_many, why_apart
 from holdfast.training.mixup import MixupStep
 from holdfast.training.optimizers import SGD, Adam, AdamW, AndAdam, Optimizer
@@ -22,6 +23,7 @@ __all__ = [
     "AndAdam",
     "Budget",
     "EnsembleStep",
+    "FailureStep",
     "Fit",
     "FolderStore",
     "GradientStep",

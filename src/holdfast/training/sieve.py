@@ -75,7 +75,7 @@ class SieveStep(nn.Module):
         outputs, features = self._run(models["model"], batch)
         with self._autocast():
             read = models["reader"](features.detach())
-        return tuple(_mean(cross_entropy(logits, batch.labels), batch) for logits in (outputs, read))  # type: ignore[return-value]
+        return tuple(batch.mean(cross_entropy(logits, batch.labels)) for logits in (outputs, read))  # type: ignore[return-value]
 
     def readability(self, models: Models, batch: Batch) -> Tensor:
         """How far what the fixed reader says is from saying nothing; its gradient reaches only the layers before it."""
@@ -86,7 +86,7 @@ class SieveStep(nn.Module):
                 log_probabilities = F.log_softmax(reader(features), dim=1)
         finally:
             reader.requires_grad_(True)
-        return _mean(-log_probabilities.mean(dim=1), batch)
+        return batch.mean(-log_probabilities.mean(dim=1))
 
     def close(self) -> None:
         """Nothing is left on the models."""
@@ -111,7 +111,3 @@ def _descend(optimizer: Any, loss: Tensor) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     optimizer.zero_grad()
-
-
-def _mean(losses: Tensor, batch: Batch) -> Tensor:
-    return losses.mean() if batch.weight is None else (batch.weight * losses).sum() / batch.weight.sum()
