@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from holdfast.core.errors import UserError
 from holdfast.core.method import Method
-from holdfast.core.options import LogUniform, Range, Uniform
+from holdfast.core.options import Choice, Range, Uniform
 from holdfast.core.predictors import forward
 from holdfast.core.registry import register
 from holdfast.core.task import Needs, TrainingView
@@ -36,7 +36,7 @@ class JTT(Method):
     """
 
     first: Annotated[float, Range(1e-4, 1.0), Uniform(0.02, 0.5)] = 0.1
-    repeats: Annotated[int, Range(low=1), LogUniform(2, 100)] = 20
+    repeats: Annotated[int, Range(low=1), Choice((5, 10, 20, 50, 100))] = 20
     optimizer: Optimizer = Adam()
 
     def needs(self) -> Needs:
@@ -50,7 +50,7 @@ class JTT(Method):
         return trainer.fit(network, view, step, source=trainer.rows(view, sampler)).model
 
     def errors(self, view: TrainingView, trainer: Trainer, model: nn.Module | None = None) -> Tensor:
-        """(N,) bool: which training rows the first network gets wrong.
+        """(N,) bool: which training rows the first network gets wrong; never one of weight zero.
 
         Raises:
             UserError: None, or all.
@@ -63,9 +63,10 @@ class JTT(Method):
         reference = trainer.fit(network, view, step, stage="reference", budget=budget).model
         trainer.ledger.forwards += len(view.train)
         rows = view.train.to("cpu", trainer.dtype)
-        wrong = forward(reference, rows, trainer.device).argmax(dim=1) != rows.labels
-        if not wrong.any() or wrong.all():
-            right, mend = ("every", "smaller") if not wrong.any() else ("no", "larger")
+        counted = torch.ones(len(rows), dtype=torch.bool) if rows.weight is None else rows.weight > 0
+        wrong = counted & (forward(reference, rows, trainer.device).argmax(dim=1) != rows.labels)
+        if not wrong.any() or torch.equal(wrong, counted):
+            right, mend = ("no", "larger") if wrong.any() else ("every", "smaller")
             raise UserError(
                 f"jtt: after {amount} {trainer.budget.unit} the first network is right on {right} training row, which "
                 f"leaves nothing to tell rows apart: make first={self.first:g} {mend}"

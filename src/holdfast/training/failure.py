@@ -34,10 +34,12 @@ class FailureWeights(nn.Module):
         self.main = LossMemory(rows.index, rows.labels, memory)
 
     def forward(self, batch: Batch, biased: Tensor, main: Tensor) -> Tensor:
-        """(B,) weights in [0, 1] from the (B,) losses of both models, which are remembered."""
-        self.biased.update(batch.index, biased)
-        self.main.update(batch.index, main)
-        return relative_difficulty(self.biased.shares(batch.index), self.main.shares(batch.index)).to(main.dtype)
+        """(B,) weights in [0, 1] from the (B,) losses of both models, which are remembered; 0 for rows of no weight."""
+        counted = slice(None) if batch.weight is None else batch.weight > 0
+        self.biased.update(batch.index[counted], biased[counted])
+        self.main.update(batch.index[counted], main[counted])
+        difficulty = relative_difficulty(self.biased.shares(batch.index), self.main.shares(batch.index))
+        return difficulty.nan_to_num(0.0).to(main.dtype)
 
 
 class FailureStep(nn.Module):
