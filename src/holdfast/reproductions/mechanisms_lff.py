@@ -44,7 +44,7 @@ class Outcome:
 @register(name="mechanisms/lff")
 @dataclass(frozen=True, kw_only=True)
 class MechanismsLff(Reproduction):
-    """On digits of which 95 % have the color of their class, learning from failure finds the others and learns from them.
+    """On digits of which 95 % have the color of their class, learning from failure finds the others and the digit.
 
     The experiment of ``mechanisms/gce``, after 400 updates. Thresholds are the card's, and hold on every seed. On
     digits of another class's color the accuracy is at least .05 above that of plain training, the biased network's at
