@@ -35,6 +35,8 @@ METHODS = [
     "balanced:groups=attribute*environment",
     "group-dro:groups=attribute",
     "dfr:groups=attribute",
+    'last-layer-ensemble:interventions=["attribute"]',
+    'factor-randomization:factors=["attribute"]',
 ]
 # Those that name a file or a function are put to the contract where there is one: tests/models/test_own.py.
 MODELS = [name for name, cls in plugins("model").items() if not any(option["required"] for option in option_table(cls))]
@@ -87,10 +89,12 @@ def test_tasks(name: str, contract: TaskContract, tmp_path: Path) -> None:
 
 def example_task(name: str, folder: Path) -> Task:
     """The task with its defaults, on 120 rows of a table, 60 images of a folder, or 1,000 of a named data set."""
-    if "data_dir" in options_of(plugins("task")[name]) and name != "random-labels":  # its default needs no folder
+    options = options_of(plugins("task")[name])
+    embedded = "source" in options and options["source"].default == "digits"
+    if "data_dir" in options and not embedded:
         if not os.environ.get("HOLDFAST_DATA"):
             pytest.skip(f"HOLDFAST_DATA does not name the folder with the data set of {name}")
-        return create(Task, name, rows=1000)
+        return create(Task, name, **({"rows": 1000} if "rows" in options else {}))
     if name == "image-folder":
         for i in range(60):
             path = folder / "ab"[i % 2] / "xyz"[i % 3] / f"{i}.png"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.core.data import Batch
-from holdfast.losses import InvariantRisk, Loss, VarianceOfRisks, cross_entropy, squared_error
+from holdfast.losses import InvariantRisk, Loss, SquaredOutputs, VarianceOfRisks, cross_entropy, squared_error
 from holdfast.training import StepContext
 
 CASES = [pytest.param(cross_entropy, 3, id="classes"), pytest.param(squared_error, 1, id="numbers")]
@@ -100,3 +100,12 @@ def test_v_rex_of_one_environment_is_zero() -> None:
     model = network(3)
     rows = batch(ENVIRONMENTS["one environment"], cross_entropy)
     assert VarianceOfRisks()(context(model, rows, cross_entropy)).item() == 0
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 0.0, 3.0]], ids=["equal", "weighted"])
+def test_squared_outputs_are_the_rows_mean_square(weights: list[float] | None) -> None:
+    weight = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    rows = batch(torch.zeros(3, dtype=torch.int64), cross_entropy, weight)
+    outputs = torch.tensor([[1.0, 3.0], [9.0, 9.0], [0.0, 2.0]], dtype=torch.float64)
+    found = SquaredOutputs()(StepContext(rows, outputs, {}, torch.zeros(3), cross_entropy, 0, 0.0))
+    assert found.item() == pytest.approx((5 + 81 + 2) / 3 if weights is None else (5 + 3 * 2) / 4)

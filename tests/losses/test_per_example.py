@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from holdfast.losses import cross_entropy, default_loss, half_squared_error, squared_error
+from holdfast.losses import (
+    cross_entropy,
+    default_loss,
+    generalized_cross_entropy,
+    half_squared_error,
+    squared_error,
+)
 
 
 def test_cross_entropy_is_minus_the_log_of_the_labels_probability() -> None:
@@ -28,3 +34,31 @@ def test_squared_errors() -> None:
 @pytest.mark.parametrize(("kind", "loss"), [("classification", cross_entropy), ("regression", squared_error)])
 def test_each_kind_has_its_loss(kind: str, loss: object) -> None:
     assert default_loss(kind) is loss
+
+
+@pytest.mark.parametrize("q", [0.1, 0.7, 1.0])
+@pytest.mark.parametrize("outputs", [1, 2, 5])
+def test_generalized_cross_entropy_is_its_formula_and_its_gradient_that_of_cross_entropy_times_p(
+    q: float, outputs: int
+) -> None:
+    torch.manual_seed(0)
+    logits = 4 * torch.randn(50, outputs, dtype=torch.float64)
+    logits.requires_grad_()
+    y = torch.randint(max(outputs, 2), (50,))
+    p = (-cross_entropy(logits, y)).exp()
+    losses = generalized_cross_entropy(logits, y, q)
+    torch.testing.assert_close(losses, (1 - p**q) / q)
+    (own,) = torch.autograd.grad(losses.sum(), logits)
+    (of_entropy,) = torch.autograd.grad(((p**q).detach() * cross_entropy(logits, y)).sum(), logits)
+    torch.testing.assert_close(own, of_entropy, rtol=1e-6, atol=1e-12)
+
+
+def test_generalized_cross_entropy_tends_to_cross_entropy_and_is_finite_for_hopeless_rows() -> None:
+    logits = torch.tensor([[0.3, -1.0], [2000.0, 0.0]], requires_grad=True)
+    y = torch.tensor([0, 1])
+    torch.testing.assert_close(generalized_cross_entropy(logits[:1], y[:1], 1e-6), cross_entropy(logits[:1], y[:1]))
+    loss = generalized_cross_entropy(logits, y).sum()
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()

@@ -118,13 +118,43 @@ def test_grey_has_the_same_rows_and_no_color() -> None:
     assert grey.shortcut == ""
 
 
-@pytest.mark.parametrize("options", [{}, {"palette": "grey"}, {"palette": "per-environment"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"palette": "grey"}, {"palette": "per-environment"}, {"classes": 3, "colors_per_class": 3}],
+)
 def test_rendering_a_row_from_its_own_factors_gives_it_bit_for_bit(options: dict[str, Any]) -> None:
     task = ColoredDigits(**options).load()
     assert task.render is not None
     for split in task.splits:
         factors = {"label": split.data.labels, "color": colors(split.data)}
         assert task.render(factors, split.data.index).equal(split.data.batch().x)  # type: ignore[arg-type]
+
+
+def test_several_colors_go_with_each_of_fewer_classes() -> None:
+    task = ColoredDigits(classes=2, colors_per_class=4, strengths=(1.0,)).load()
+    assert task.classes == ("0 to 4", "5 to 9")
+    assert task.associations == {"color": (0, 0, 0, 0, 1, 1, 1, 1)}
+    own = torch.tensor(task.associations["color"])
+    train, test = task.split("train").data, task.split("test").data
+    assert own[colors(train)].equal(train.labels)
+    assert own[colors(test)].equal(1 - test.labels)
+    counts = torch.bincount(colors(train), minlength=8)
+    assert counts.min() > binom.ppf(1e-6, int((train.labels == 0).sum()), 1 / 4)
+
+
+def test_an_association_is_known_where_one_map_holds_everywhere() -> None:
+    assert ColoredDigits().load().associations == {"color": tuple(range(10))}
+    assert ColoredDigits(palette="per-environment").load().associations == {"color": ()}
+    assert ColoredDigits(palette="grey").load().associations == {"color": ()}
+
+
+def test_fewer_classes_merge_neighboring_digits() -> None:
+    ten, three = ColoredDigits().load(), ColoredDigits(classes=3).load()
+    digit = torch.cat([split.data.labels for split in ten.splits])
+    digit = digit[torch.cat([split.data.index for split in ten.splits]).argsort()]
+    for split in three.splits:
+        assert split.data.labels.equal(torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])[digit[split.data.index]])
+    assert three.classes == ("0 to 3", "4 to 6", "7 to 9")
 
 
 def intensities(x: Inputs, color: torch.Tensor) -> list[list[int]]:
@@ -162,16 +192,42 @@ def test_equal_options_give_equal_data_and_another_seed_other_data() -> None:
     assert one == same != other
 
 
+def test_rows_without_labels_are_taken_from_training() -> None:
+    task, usual = ColoredDigits(unlabelled=0.3, strengths=(1.0,)).load(), ColoredDigits(strengths=(1.0,)).load()
+    sizes = {split.name: len(split.data) / 1797 for split in task.splits}
+    assert sizes["unlabelled"] == pytest.approx(0.24, abs=0.01)
+    assert sizes["pool"] == pytest.approx(0.06, abs=0.01)
+    assert sizes["train"] == pytest.approx(len(usual.split("train").data) / 1797 - 0.3, abs=0.02)
+    assert torch.cat([split.data.index for split in task.splits]).sort()[0].equal(torch.arange(1797))
+    assert [split.name for split in task.splits if split.shifted] == ["test", "unlabelled", "pool"]
+    for name in ("unlabelled", "pool"):
+        rows = task.split(name).data
+        assert rows.environment.codes.unique().tolist() == [2]
+        assert within_bounds(colors(rows) == rows.labels, 0.1)
+    assert task.notes == ()
+
+
+def test_a_note_says_where_rows_without_labels_have_the_colors_of_training() -> None:
+    task = ColoredDigits(unlabelled=0.3, strengths=(1.0,), unlabelled_strength=1.0).load()
+    assert "cannot tell shape and color apart" in task.notes[0]
+    assert not task.split("unlabelled").shifted
+    assert colors(task.split("pool").data).equal(task.split("pool").data.labels)
+
+
 @pytest.mark.parametrize(
     "reference",
     [
         "colored-digits:strengths=[]",
+        "colored-digits:unlabelled=0.5",
         "colored-digits:strengths=[1,1,1,1,1,1,1,1,1,1]",
         "colored-digits:strengths=[0.5,1.5]",
         "colored-digits:strengths=0.9",
         "colored-digits:palette=pink",
         "colored-digits:test_strength=-0.1",
         "colored-digits:data_seed=x",
+        "colored-digits:classes=1",
+        "colored-digits:colors_per_class=2",
+        "colored-digits:classes=2:palette=per-environment",
     ],
 )
 def test_refusals_are_one_line(reference: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from holdfast.core.errors import UserError
 from holdfast.core.seeds import torch_rng
 from holdfast.tasks.data_folder import data_set_folder, has_data_set
-from holdfast.tasks.image_set import ImageSet, read_image_set
+from holdfast.tasks.image_set import ImageSet, embedded_digits, read_image_set, small_digits
 
 TRAIN = "train-00000-of-00001.parquet"
 TEST_FILE = "test-00000-of-00001.parquet"
@@ -149,3 +149,48 @@ def test_the_real_digits(data_root: Path) -> None:
     assert int(digits.official_test.sum()) == 10_000
     assert digits.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert torch.bincount(digits.labels[~digits.official_test]).tolist()[:3] == [5923, 6742, 5958]
+
+
+def test_merged_classes_are_named_by_their_ends() -> None:
+    digits = embedded_digits(torch_rng(0))
+    for classes, names in (
+        (10, "0 1 2"),
+        (5, "0 to 1|2 to 3|4 to 5"),
+        (2, "0 to 4|5 to 9"),
+        (3, "0 to 3|4 to 6|7 to 9"),
+    ):
+        merged = digits.merged(classes)
+        assert len(merged.classes) == classes
+        assert list(merged.classes[:3]) == (names.split("|") if "|" in names else names.split())
+        assert merged.labels.equal(digits.labels * classes // 10)
+        assert merged.images is digits.images
+
+
+def test_classes_alone_are_numbered_as_named(standin_data: Path) -> None:
+    digits = read(standin_data)
+    few = digits.only(("7", "2"))
+    assert few.classes == ("7", "2")
+    assert len(few.labels) == 280
+    assert digits.labels[few.index].equal(torch.tensor([7, 2])[few.labels])
+    assert digits.images[few.index].equal(few.images)
+    with pytest.raises(UserError, match="unknown class '11'"):
+        digits.only(("11",))
+    read_alone = read_image_set("mnist", str(standin_data), None, torch_rng(0), ("7", "2"))
+    assert read_alone.images.equal(few.images)
+    assert read_alone.labels.equal(few.labels)
+
+
+def test_half_the_resolution_is_the_mean_of_four_pixels(standin_data: Path) -> None:
+    digits = read(standin_data, 1000)
+    half = small_digits("mnist", str(standin_data), 1000, torch_rng(0))
+    assert half.images.shape[1:] == (14, 14)
+    mean = torch.nn.functional.avg_pool2d(digits.images.float(), 2)
+    assert half.images.equal(mean.round().to(torch.uint8))
+
+
+def test_the_embedded_digits_need_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOLDFAST_DATA", raising=False)
+    digits = small_digits("digits", None, None, torch_rng(0))
+    assert digits.images.shape == (1797, 8, 8)
+    assert int(digits.images.max()) == 255
+    assert 0.2 < digits.official_test.double().mean() < 0.3

@@ -204,6 +204,17 @@ def test_refusals_are_one_line(reference: str, text: str, standin_data: Path) ->
     assert text in str(caught.value)
 
 
+def test_associations_are_of_values_with_classes(load: Load) -> None:
+    """Where a factor alone decides, the class is the one that is associated with its value."""
+    task = load("colored-mnist", flips=(0.0,), label_noise=0.0)
+    train = task.split("train").data
+    for factor, classes in task.associations.items():
+        assert torch.tensor(classes)[train.attributes[factor].codes].equal(train.labels)
+    assert load("colored-mnist", palette="grey").associations["color"] == ()
+    assert load("colored-mnist-10").associations == {"color": tuple(range(10))}
+    assert load("colored-mnist-10", palette="grey").associations == {"color": ()}
+
+
 def test_equal_flips_are_told_apart(load: Load) -> None:
     names = load("colored-mnist", flips=(0.1, 0.1)).split("train").data.environment.names
     assert names == ("flip 0.1", "flip 0.1 (2)", "flip 0.9")

@@ -115,6 +115,10 @@ class Batch:
             raise UserError("these rows have no labels: use a method that works without, or buy them from the oracle")
         return self.y
 
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of (B,) values by the rows' weights."""
+        return values.mean() if self.weight is None else (self.weight * values).sum() / self.weight.sum()
+
 
 @dataclass(frozen=True)
 class Dataset:

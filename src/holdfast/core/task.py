@@ -83,6 +83,9 @@ class TaskData:
         pictures: Artifacts that show the task.
         render: ``(factors, noise_ids) -> x``: draws rows from their factors, where the task can; ``factors`` maps
             factor names to (N,) codes, equal noise ids give equal nuisance.
+        associations: What each factor says of the label in training: for each of its values the class that goes with
+            it; empty where none does, or it is not known. Where given, its keys are all the factors that ``render``
+            takes beside ``label``.
         simulator: The live environments that the rows were recorded in, where there are any.
         encoder: What turned a table's columns into x, so that a model can be used on raw rows.
         raw: The rows of a table as they were read, for models that were made elsewhere.
@@ -102,6 +105,7 @@ class TaskData:
     notes: tuple[str, ...] = ()
     pictures: tuple[Artifact, ...] = ()
     render: Callable[[Mapping[str, Tensor], Tensor], Tensor] | None = None
+    associations: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     simulator: Simulator | None = None
     encoder: Encoder | TokenEncoder | None = None
     raw: RawTable | None = None
@@ -211,6 +215,8 @@ class Needs:
         base: Whether it repairs a model that another method trained.
         network: Whether it takes and returns a network; an estimator stands alone.
         kinds: The kinds of task it can do.
+        interventions: Factors, or several joined by ``*``, that are drawn anew for it in copies of the training rows:
+            knowledge of what may not matter, which only a task that renders can serve.
     """
 
     roles: tuple[Role, ...] = ("train",)
@@ -219,6 +225,7 @@ class Needs:
     base: bool = False
     network: bool = True
     kinds: tuple[Kind, ...] = ("classification", "regression")
+    interventions: tuple[str, ...] = ()
 
 
 class HiddenFromMethod(HoldfastError):
@@ -227,7 +234,11 @@ class HiddenFromMethod(HoldfastError):
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What a method is given of a task: the roles, columns and environments it declared, and never a test row."""
+    """What a method is given of a task: the roles, columns and environments it declared, and never a test row.
+
+    ``interventions`` holds, for each that it declared, the training rows in the same order with these factors drawn
+    anew from all their values, whatever the label, and everything else as it was.
+    """
 
     kind: Kind
     classes: tuple[str, ...]
@@ -237,6 +248,7 @@ class TrainingView:
     data: Mapping[Role, Dataset]
     oracle: Oracle | None = None
     target_scale: float = 1.0
+    interventions: Mapping[str, Dataset] = field(default_factory=dict)
 
     @property
     def train(self) -> Dataset:
@@ -301,7 +313,7 @@ def training_view(
         what: How messages call the method.
 
     Raises:
-        UserError: The task lacks a role or a column that the method needs, or is of another kind.
+        UserError: The task lacks a role, a column or a factor that the method needs, or is of another kind.
     """
     check_needs(task, needs, what=what)
     data: dict[Role, Dataset] = {}
@@ -328,6 +340,7 @@ def training_view(
         data=data,
         oracle=oracle,
         target_scale=task.target_scale,
+        interventions=_interventions(task, needs, phase),
     )
 
 
@@ -349,6 +362,10 @@ def check_needs(task: TaskData, needs: Needs, *, what: str = "method") -> None:
     for column in needs.columns:
         if column != "label":
             train.column(column)
+    from holdfast.core.interventions import check_intervention
+
+    for names in needs.interventions:
+        check_intervention(task, names, what=what)
 
 
 def concatenate(parts: Sequence[Dataset]) -> Dataset:
@@ -375,6 +392,15 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
         weight=optional(lambda d: d.weight),
         index=torch.cat([part.index for part in parts]),
     )
+
+
+def _interventions(task: TaskData, needs: Needs, phase: int) -> dict[str, Dataset]:
+    from holdfast.core.interventions import with_factors_drawn_anew
+
+    if not needs.interventions:
+        return {}
+    train = concatenate([split.data for split in task.with_role("train") if split.phase == phase])
+    return {names: _restricted(with_factors_drawn_anew(task, train, names), needs) for names in needs.interventions}
 
 
 def _restricted(data: Dataset, needs: Needs) -> Dataset:

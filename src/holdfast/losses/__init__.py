@@ -2,10 +2,25 @@
 
 from holdfast.losses.adversary import EnvironmentAdversary, reversed_gradient
 from holdfast.losses.alignment import CovarianceAlignment, KernelAlignment
+from holdfast.losses.difficulty import LossMemory, relative_difficulty
+from holdfast.losses.diversity import (
+    disagreement_loss,
+    dispute,
+    divergence_from_prior,
+    mean_mutual_information,
+    mutual_information,
+)
 from holdfast.losses.environments import EnvironmentLosses, environment_means
 from holdfast.losses.gradient_agreement import GradientAlignment, GradientVariances
-from holdfast.losses.penalties import InvariantRisk, Penalty, VarianceOfRisks
-from holdfast.losses.per_example import Loss, cross_entropy, default_loss, half_squared_error, squared_error
+from holdfast.losses.penalties import InvariantRisk, Penalty, SquaredOutputs, VarianceOfRisks
+from holdfast.losses.per_example import (
+    Loss,
+    cross_entropy,
+    default_loss,
+    generalized_cross_entropy,
+    half_squared_error,
+    squared_error,
+)
 from holdfast.losses.quantile import QuantileAboveMean, kernel_quantile
 from holdfast.losses.risks import ExponentiatedGroups, MeanOfEnvironments, PooledMean, Risk
 
@@ -19,17 +34,26 @@ __all__ = [
     "InvariantRisk",
     "KernelAlignment",
     "Loss",
+    "LossMemory",
     "MeanOfEnvironments",
     "Penalty",
     "PooledMean",
     "QuantileAboveMean",
     "Risk",
+    "SquaredOutputs",
     "VarianceOfRisks",
     "cross_entropy",
     "default_loss",
+    "disagreement_loss",
+    "dispute",
+    "divergence_from_prior",
     "environment_means",
+    "generalized_cross_entropy",
     "half_squared_error",
     "kernel_quantile",
+    "mean_mutual_information",
+    "mutual_information",
+    "relative_difficulty",
     "reversed_gradient",
     "squared_error",
 ]

@@ -49,6 +49,17 @@ class InvariantRisk:
         return (halves.values[first][has_both] * halves.values[second]).sum() / first.sum()
 
 
+class SquaredOutputs:
+    """Spectral decoupling: the mean square of the outputs, which keeps one feature from starving the others.
+
+    Pezeshki, Kaba, Bengio, Courville, Precup, Lajoie, *Gradient starvation: a learning proclivity in neural networks*,
+    NeurIPS 2021, arXiv:2011.09468, with the mean over outputs in place of half their sum.
+    """
+
+    def __call__(self, context: StepContext) -> Tensor:
+        return context.batch.mean(context.outputs.square().flatten(1).mean(dim=1))
+
+
 def _alternate(environment: Tensor) -> Tensor:
     """(B,) 0, 1, 0, 1, … along the rows of each environment."""
     order = torch.argsort(environment, stable=True)

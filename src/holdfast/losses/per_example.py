@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +18,27 @@ def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
     if outputs.shape[1] == 1:
         return F.binary_cross_entropy_with_logits(outputs.squeeze(1), y.to(outputs.dtype), reduction="none")
     return F.cross_entropy(outputs, y, reduction="none")
+
+
+def generalized_cross_entropy(outputs: Tensor, y: Tensor, q: float = 0.7) -> Tensor:
+    """(1 − p_y^q) / q: between cross-entropy (q → 0) and 1 − p_y (q = 1).
+
+    Its gradient is p_y^q times that of cross-entropy: rows that the model agrees with count more. Against wrong labels
+    that is robust; where a shortcut explains most labels, it makes the model rely on the shortcut all the more.
+
+    Zhang, Sabuncu, *Generalized cross entropy loss for training deep neural networks with noisy labels*, NeurIPS 2018,
+    arXiv:1805.07836.
+
+    Args:
+        outputs: As for :func:`cross_entropy`.
+        y: The same.
+        q: In (0, 1].
+
+    >>> import torch
+    >>> generalized_cross_entropy(torch.zeros(1, 2), torch.tensor([0]), q=1.0)
+    tensor([0.5000])
+    """
+    return -torch.expm1(-q * cross_entropy(outputs, y)) / q
 
 
 def squared_error(outputs: Tensor, y: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ def exchangeable(task: TaskData, rows: Dataset) -> tuple[Dataset | pd.DataFrame,
     entries of vectors of at most 64 numbers; none where it has nothing of these.
     """
     if task.render is not None:
-        return rows, tuple(_factor(task.render, factor) for factor in rows.attributes)
+        factors = task.associations or rows.attributes
+        return rows, tuple(_factor(task.render, factor) for factor in factors)
     if task.raw is not None:
         return task.raw.rows(rows.index), tuple(_column(str(name)) for name in task.raw.frame.columns)
     if len(rows.input_shape) == 3:

@@ -198,6 +198,25 @@ class BalancedSampler(BlockSampler):
         return self._rows[self._starts[groups] + (fraction * self._counts[groups]).long()]
 
 
+class RepeatingSampler:
+    """Passes through the rows in random order in which each row comes so many times.
+
+    Args:
+        counts: (N,) int64, not negative, not all zero.
+        batch_size: B.
+        generator: The random stream.
+    """
+
+    def __init__(self, counts: Tensor, batch_size: int, generator: torch.Generator) -> None:
+        self._rows = torch.arange(len(counts)).repeat_interleave(counts.cpu())
+        self._places = EnvironmentSampler(torch.zeros_like(self._rows), batch_size, generator)
+        self.state_dict, self.load_state_dict = self._places.state_dict, self._places.load_state_dict
+
+    def draw(self) -> Tensor:
+        """(B,) positions of the next step's rows."""
+        return self._rows[self._places.draw()]
+
+
 def _codes_and_counts(values: Tensor) -> tuple[Tensor, Tensor]:
     """(N,) codes from 0 in the order of the values, and how often each occurs."""
     _, codes, counts = torch.unique(values, return_inverse=True, return_counts=True)

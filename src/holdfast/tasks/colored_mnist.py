@@ -99,6 +99,7 @@ class ColoredMNIST(Task):
                 cooccurrence(splits[0].data, "color", classes),
             ),
             render=render,
+            associations={"color": () if self.palette == "grey" else (0, 1), "digit": (1,) * 5 + (0,) * 5},
         )
 
     def _rng(self, name: str) -> torch.Generator:

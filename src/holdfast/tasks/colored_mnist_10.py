@@ -96,6 +96,7 @@ class ColoredMNIST10(Task):
                 cooccurrence(splits[0].data, "color", digits.classes),
             ),
             render=render,
+            associations={"color": () if self.palette == "grey" else tuple(range(10))},
         )
 
     def _rng(self, name: str) -> torch.Generator:

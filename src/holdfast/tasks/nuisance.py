@@ -8,6 +8,20 @@ import torch
 from torch import Tensor
 
 
+def cells(codes: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows by cell: those of cell k stand at the places from ``starts[k]`` on, ``counts[k]`` of them.
+
+    Args:
+        codes: (N,) int64 in [0, number).
+        number: Of cells, K.
+
+    Returns:
+        ``order`` (N,) positions of rows, ``counts`` (K,) and ``starts`` (K,).
+    """
+    counts = torch.bincount(codes, minlength=number)
+    return torch.argsort(codes, stable=True), counts, counts.cumsum(0) - counts
+
+
 def image_chooser(labels: Tensor, parts: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """Which image shows a label with the nuisance of a row: the one of equal rank among that label's in its split.
 
@@ -24,9 +38,7 @@ def image_chooser(labels: Tensor, parts: Tensor) -> Callable[[Tensor, Tensor], T
     """
     classes = int(labels.max()) + 1
     cell = parts * classes + labels
-    counts = torch.bincount(cell, minlength=classes * (int(parts.max()) + 1))
-    starts = counts.cumsum(0) - counts
-    order = torch.argsort(cell, stable=True)
+    order, counts, starts = cells(cell, classes * (int(parts.max()) + 1))
     rank = torch.empty_like(cell)
     rank[order] = torch.arange(len(cell)) - starts[cell[order]]
 

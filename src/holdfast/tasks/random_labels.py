@@ -16,7 +16,7 @@ from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Role, Split, Task, TaskData
 from holdfast.models.cnn import CNN
 from holdfast.models.mlp import MLP
-from holdfast.tasks.image_set import ImageSet, read_color_set, read_image_set
+from holdfast.tasks.image_set import ImageSet, embedded_digits, read_color_set, read_image_set
 from holdfast.tasks.pictures import examples
 
 KEPT, CHANGED = "label kept", "label changed"
@@ -92,7 +92,7 @@ class RandomLabels(Task):
     def _images(self) -> ImageSet:
         """A few more images than are needed."""
         if self.source == "digits":
-            return _digits(self._rng("splits"))
+            return embedded_digits(self._rng("splits"))
         enough = None if self.rows is None else max(_PER_TRAIN_ROW * self.rows, 7 * self.test_rows)
         read = read_color_set if self.source == "cifar10" else read_image_set
         return read(self.source, self.data_dir, enough, self._rng("rows"))
@@ -115,15 +115,3 @@ class RandomLabels(Task):
 
     def _rng(self, name: str) -> torch.Generator:
         return torch_rng(self.data_seed, self.name, name)
-
-
-def _digits(rng: torch.Generator) -> ImageSet:
-    """The digits of scikit-learn, a quarter of them for the test."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = torch.tensor(digits.images * (255 / 16)).round().to(torch.uint8)
-    official_test = torch.rand(len(images), generator=rng) < 0.25
-    return ImageSet(
-        images, torch.tensor(digits.target), official_test, torch.arange(len(images)), tuple(map(str, range(10)))
-    )

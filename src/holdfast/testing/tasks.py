@@ -85,6 +85,17 @@ def renders_alike(task: Task, data: TaskData) -> None:
         assert drawn.shape[1:] == data.input_shape, f"{task.reference} draws rows of shape {tuple(drawn.shape[1:])}"
 
 
+def associates_factors(task: Task, data: TaskData) -> None:
+    """Each association is of an attribute column, and names a class for every value or for none."""
+    for factor, classes in data.associations.items():
+        for split in data.splits:
+            assert factor in split.data.attributes, f"{task.reference}: no column {factor!r} in split {split.name!r}"
+            values = len(split.data.attributes[factor].names)
+            assert len(classes) in (0, values), f"{task.reference}: {len(classes)} classes for {values} of {factor!r}"
+        known = all(0 <= label < len(data.classes) for label in classes)
+        assert known, f"{task.reference} associates {factor!r} with classes that are not there: {classes}"
+
+
 TASK_CONTRACTS: tuple[TaskContract, ...] = (
     loads_alike,
     has_train_and_test,
@@ -94,6 +105,7 @@ TASK_CONTRACTS: tuple[TaskContract, ...] = (
     says_what_it_asks,
     has_folds,
     renders_alike,
+    associates_factors,
 )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from holdfast.core.data import Column, Dataset
 from holdfast.core.task import Kind, Model, Role, Split, TaskData
@@ -27,7 +28,8 @@ def toy_task(
 ) -> TaskData:
     """A task of 282 rows with six features: three tell the label, three a shortcut that fails in the test.
 
-    Row ids do not start at 0, every unit has two rows, and no value of an input occurs twice.
+    Row ids do not start at 0, every unit has two rows, and no value of an input occurs twice. Where labels are
+    classes, rows can be drawn with another label and another shortcut, which the first column names.
 
     Args:
         kind: Three classes, or a number around 3 with standard deviation 2.
@@ -44,10 +46,15 @@ def toy_task(
     labels = torch.randint(3, (n,), generator=rng)
     follows = (torch.rand(n, generator=rng) < 0.8) & ~is_test
     shortcut = torch.where(follows, labels, torch.randint(3, (n,), generator=rng))
-    noise = torch.randn(n, 6, generator=rng)
+    noise = torch.randn(n, 6, generator=rng) / 2
+
+    def render(factors: Mapping[str, Tensor], noise_ids: Tensor) -> Tensor:
+        means = [torch.eye(3)[factors["label"]], 2 * torch.eye(3)[factors[columns[0]]]]
+        return torch.cat(means, dim=1) + noise[noise_ids - _FIRST_ID]
+
     environment = torch.where(is_test, 3, torch.arange(n) % 3)
     data = Dataset(
-        x=torch.cat([torch.eye(3)[labels], 2 * torch.eye(3)[shortcut]], dim=1) + noise / 2,
+        x=torch.cat([torch.eye(3)[labels], 2 * torch.eye(3)[shortcut]], dim=1) + noise,
         y=labels if kind == "classification" else 3 + 2 * (labels - 1 + torch.randn(n, generator=rng) / 4),
         environment=Column(environment, ("north", "east", "south", "west")),
         attributes={name: Column(shortcut, ("left", "middle", "right")) for name in columns},
@@ -64,4 +71,5 @@ def toy_task(
         classes=("x", "y", "z") if kind == "classification" else (),
         groups=tuple(columns),
         question="Does the model look at the first three features or at the last three?",
+        render=render if kind == "classification" else None,
     )

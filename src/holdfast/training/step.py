@@ -210,8 +210,7 @@ class GradientStep(nn.Module):
         """What is minimised but for penalties: the risk, or the weighted mean over rows."""
         if self.risk is not None:
             return self.risk(context.environment_losses)
-        weight = context.batch.weight
-        return context.losses.mean() if weight is None else (weight * context.losses).sum() / weight.sum()
+        return context.batch.mean(context.losses)
 
     def _aggregate(self, context: StepContext, penalty: Tensor | None) -> Mapping[str, Tensor]:
         assert self._engine is not None, "setup() was not called"

@@ -1,0 +1,97 @@
+"""Methods that learn from what a first network fails on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from holdfast.core.data import Column, Dataset
+from holdfast.core.errors import UserError
+from holdfast.core.predictors import forward
+from holdfast.core.task import TrainingView
+from holdfast.methods.gce import GCE
+from holdfast.methods.jtt import JTT
+from holdfast.methods.lff import LfF
+from holdfast.methods.spectral_decoupling import SpectralDecoupling
+from holdfast.models.mlp import MLP
+from holdfast.selection import RepeatingSampler
+from holdfast.training import Adam, Budget, Trainer
+
+
+def view(conflicts: int = 20, n: int = 400) -> TrainingView:
+    """The label is the sign of a weak feature; a strong one says it too, but for some rows, the last ones."""
+    rng = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % 2
+    strong = torch.where(torch.arange(n) < n - conflicts, y, 1 - y)
+    x = torch.stack([0.4 * (2 * y - 1.0), 3 * (2 * strong - 1.0)], dim=1) + 0.1 * torch.randn(n, 2, generator=rng)
+    return TrainingView(
+        "classification", ("a", "b"), 2, (2,), MLP(hidden=(16,)), {"train": Dataset(x, y, Column.constant(n))}
+    )
+
+
+def right(method: Any, steps: int = 60) -> tuple[float, float]:
+    """Accuracy on the rows where the strong feature is right, and on those where it is wrong."""
+    rows = view().train
+    network = method.fit(view(), Trainer(budget=Budget(steps), batch_size=100))
+    hits = (forward(network, rows).argmax(1) == rows.labels).double()
+    return float(hits[:-20].mean()), float(hits[-20:].mean())
+
+
+def test_failures_of_the_biased_network_are_learnt() -> None:
+    optimizer = Adam(lr=0.01)
+    _, biased = right(GCE(optimizer=optimizer))
+    assert biased < 0.1
+    assert right(LfF(optimizer=optimizer))[1] > biased + 0.5
+    assert right(JTT(first=0.25, optimizer=optimizer), steps=200)[1] > biased + 0.5
+
+
+def test_lff_gives_both_networks() -> None:
+    fit = LfF(optimizer=Adam(lr=0.01)).fitted(view(), Trainer(budget=Budget(60), batch_size=100))
+    rows = view().train
+    of_biased = (forward(fit.models["biased"], rows).argmax(1) == rows.labels).double()
+    assert of_biased[:-20].mean() > 0.95
+    assert of_biased[-20:].mean() < 0.1
+
+
+def test_jtt_repeats_the_rows_that_the_first_network_got_wrong() -> None:
+    trainer = Trainer(budget=Budget(200), batch_size=100)
+    wrong = JTT(first=0.25, optimizer=Adam(lr=0.01)).errors(view(), trainer)
+    assert wrong[-20:].all()
+    assert not wrong[:-20].any()
+    assert trainer.fits["reference"].steps == 50
+
+
+@pytest.mark.parametrize("rows", ["easy", "hopeless"])
+def test_jtt_says_so_where_the_first_network_tells_no_rows_apart(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = view(conflicts=0) if rows == "easy" else view(conflicts=400)
+    if rows == "hopeless":
+
+        def never(network: object, data: Dataset, device: object) -> torch.Tensor:
+            return torch.nn.functional.one_hot(1 - data.labels, 2).float()
+
+        monkeypatch.setattr("holdfast.methods.jtt.forward", never)
+    with pytest.raises(UserError, match="right on every" if rows == "easy" else "right on no") as caught:
+        JTT(first=1.0, optimizer=Adam(lr=0.01)).fit(data, Trainer(budget=Budget(100), batch_size=100))
+    assert "\n" not in str(caught.value)
+
+
+def test_spectral_decoupling_keeps_logits_small() -> None:
+    def logits(penalty: float) -> float:
+        method = SpectralDecoupling(penalty=penalty, optimizer=Adam(lr=0.01))
+        network = method.fit(view(), Trainer(budget=Budget(150), batch_size=100))
+        return float(forward(network, view().train).square().mean())
+
+    assert logits(1.0) < 0.5 < 2.0 < logits(0.0)
+
+
+def test_repeated_rows_come_as_often_as_they_count() -> None:
+    counts = torch.tensor([1, 0, 3, 6])
+    sampler = RepeatingSampler(counts, 10, torch.Generator().manual_seed(0))
+    for _ in range(5):
+        assert torch.equal(sampler.draw().bincount(minlength=4), counts)
+    state, following = sampler.state_dict(), sampler.draw()
+    other = RepeatingSampler(counts, 10, torch.Generator().manual_seed(1))
+    other.load_state_dict(state)
+    assert torch.equal(other.draw(), following)

@@ -1,0 +1,102 @@
+"""The claims on colored digits: each threshold decides, in both directions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from holdfast.core.data import Column, Dataset
+from holdfast.core.reproduction import Reproduction
+from holdfast.core.task import Split, TaskData
+from holdfast.models.mlp import MLP
+from holdfast.reproductions import mechanisms_gce, mechanisms_jtt, mechanisms_lff
+from holdfast.reproductions.biased_digits import Accuracies, accuracies
+from holdfast.reproductions.mechanisms_gce import MechanismsGce
+from holdfast.reproductions.mechanisms_jtt import MechanismsJtt
+from holdfast.reproductions.mechanisms_lff import MechanismsLff, Outcome
+
+
+class Reads(nn.Module):
+    """Names the class that stands in a column of its input."""
+
+    def __init__(self, column: int) -> None:
+        super().__init__()
+        self.column = column
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.one_hot(x[:, self.column].long(), 10).float()
+
+
+def task() -> TaskData:
+    """Each pair of class and color once; inputs are (class, color, class but 9 for class 3 with color 4)."""
+    label, color = torch.arange(100) // 10, torch.arange(100) % 10
+    nearly = torch.where((label == 3) & (color == 4), 9, label)
+    x = torch.stack([label, color, nearly], dim=1).float()
+    rows = Dataset(x, label, Column.constant(100), {"color": Column(color, tuple("abcdefghij"))})
+    return TaskData("classification", (Split("test", "test", rows),), MLP(), classes=tuple("0123456789"))
+
+
+def test_accuracies_of_networks_that_read_one_factor() -> None:
+    assert accuracies(Reads(0), task()) == Accuracies(1.0, 1.0, 1.0, 0.0)
+    assert accuracies(Reads(1), task()) == Accuracies(0.0, 1.0, 0.0, 1.0)
+    found = accuracies(Reads(2), task())
+    assert found.conflicting == pytest.approx(89 / 90)
+    assert (found.aligned, found.worst_cell, found.follows_color) == (1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("conflicting", "aligned", "verdict"),
+    [(0.59, 0.98, "holds"), (0.61, 0.98, "fails"), (0.5, 0.97, "fails"), (0.8, 0.99, "fails")],
+)
+def test_gce(conflicting: float, aligned: float, verdict: str) -> None:
+    plain, good = Accuracies(0.7, 0.995, 0.1, 0.2), Accuracies(0.4, 0.99, 0.0, 0.5)
+    last = dataclasses.replace(good, conflicting=conflicting, aligned=aligned)
+    assert mechanisms_gce.judged([plain] * 3, [good, good, last]).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({}, "holds"),
+        ({"main": (0.64, 0.99)}, "fails"),
+        ({"biased": (0.51, 1.0)}, "fails"),
+        ({"auc": 0.87}, "fails"),
+        ({"main": (0.7, 0.92)}, "fails"),
+        ({"main": (0.66, 0.94), "biased": (0.49, 0.5), "auc": 0.88}, "holds"),
+    ],
+    ids=str,
+)
+def test_lff(changed: dict[str, tuple[float, float] | float], verdict: str) -> None:
+    good = Outcome(plain=(0.6, 0.99), main=(0.7, 0.95), biased=(0.3, 1.0), auc=0.92)
+    last = dataclasses.replace(good, **changed)  # type: ignore[arg-type]
+    assert mechanisms_lff.judged([good, good, last]).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "gain", "verdict"),
+    [
+        ((0.6, 3.0), (0.2, 0.3, 0.25), "holds"),
+        ((0.59, 9.0), (0.2, 0.3, 0.25), "fails"),
+        ((0.9, 2.9), (0.2, 0.3, 0.25), "fails"),
+        ((0.9, 9.0), (0.05, 0.09, 0.1), "fails"),
+        ((0.9, 9.0), (0.0, 0.9, 0.0), "fails"),
+    ],
+    ids=str,
+)
+def test_jtt(found: tuple[float, float], gain: tuple[float, ...], verdict: str) -> None:
+    plain = np.full((3, 3), 0.1)
+    twice = plain + np.array(gain)[:, None]
+    errors = np.array([(0.9, 9.0), (0.9, 9.0), found])
+    assert mechanisms_jtt.judged(errors, np.stack([plain, twice])).verdict == verdict
+
+
+@pytest.mark.parametrize("claim", [MechanismsGce(), MechanismsLff(), MechanismsJtt()], ids=lambda claim: claim.name)
+def test_without_mnist_nothing_is_concluded(monkeypatch: pytest.MonkeyPatch, claim: Reproduction) -> None:
+    monkeypatch.delenv("HOLDFAST_DATA", raising=False)
+    finding = claim.reproduce()
+    assert finding.verdict == "inconclusive"
+    assert "HOLDFAST_DATA" in finding.reason
