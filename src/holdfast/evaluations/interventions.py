@@ -19,7 +19,7 @@ from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor, Result
 from holdfast.core.options import Range
 from holdfast.core.registry import register
-from holdfast.core.task import TaskData
+from holdfast.core.task import TaskData, concatenate
 from holdfast.core.words import count
 from holdfast.evaluations.sampled import FEWEST_ROWS, even_rows
 from holdfast.evaluations.scored import Level
@@ -55,9 +55,9 @@ class Interventions(Evaluation):
     - *counterfactual accuracy*: under the other values, with the label as it was; under another ``label`` the new one;
     - *follow rate*: among rows whose value goes with another class than theirs, the share predicted as that class;
     - *preference*: follow rate over follow rate plus accuracy on those rows, the cue-conflict bias;
-    - *reliance*: (m − m_rand) / (m − chance), for m balanced accuracy or AUC and m_rand the same once rows get the
-      factor's value of random rows (*randomised AUC*). All random rows are averaged over; what agrees by accident is
-      what chance gives, too. Where m is not surely away from chance there is none.
+    - *reliance*: (m − m_rand) / (m − chance), for balanced accuracy or AUC. In m the factor goes with the label as in
+      training, in m_rand it is as frequent but random (*randomised AUC*). All draws are averaged over; what agrees by
+      accident is what chance gives, too. Where m is not surely away from chance there is none.
 
     The numbers are about the images that the task draws. H. Shah, K. Tamuly, A. Raghunathan, P. Jain, P. Netrapalli,
     *The pitfalls of simplicity bias in neural networks*, NeurIPS 2020, arXiv:2006.07710 (randomised AUC); R. Geirhos
@@ -180,6 +180,15 @@ class _Study:
         """Of the factor's values."""
         return self.task.classes if factor == LABEL else self.rows.attributes[factor].names
 
+    def shares(self, factor: str) -> tuple[Array, Array]:
+        """How frequent each value is in training: in each class (C, V), and in all (V,)."""
+        train = concatenate([split.data for split in self.task.with_role("train") if split.data.y is not None])
+        codes = (train.labels if factor == LABEL else train.attributes[factor].codes).numpy()
+        weight = np.ones(len(train)) if train.weight is None else train.weight.double().numpy()
+        known = codes >= 0
+        classes, values = len(self.task.classes), len(self.names(factor))
+        return measure.value_shares(codes[known], train.labels.numpy()[known], weight[known], classes, values)
+
     def effect(self, factor: str) -> _Effect | None:
         """What setting the factor does; None where it changes no row."""
         values = range(len(self.names(factor)))
@@ -268,18 +277,15 @@ class _Report:
 
     def _randomised(self, effect: _Effect) -> Iterator[Measurement]:
         study, name = self.study, effect.factor
-        if len(np.unique(study.y)) < 2:
+        if len(np.unique(study.y)) < 2 or not any(s.data.y is not None for s in study.task.with_role("train")):
             return
-        own, said, y, values, weight, unit = (
-            study.own, effect.said, study.y, effect.values, study.weight, study.unit
-        )  # fmt: skip
-        area, by_area = measure.area_reliance(own, said, y, values, weight, unit, self.rng)
+        tied, free = study.shares(name)
+        arguments = (effect.said, study.y, tied, free, study.weight, study.unit)
+        area, by_area = measure.area_reliance(*arguments, self.rng)
         yield self._estimate(f"randomised AUC of {name}", area)
-        reliance = measure.accuracy_reliance(own, said, y, values, weight, unit)
-        beyond = (own.argmax(axis=1) == y) - 1 / len(np.unique(y))
-        above = ratio_of_means(beyond, np.ones(len(y)), measure.balanced(y, weight), unit)
-        near = "" if abs(above.value) > self._reach(above) else "balanced accuracy is not surely away from chance"
-        yield self._estimate(f"reliance on {name}, accuracy", reliance, near)
+        beyond, by_accuracy = measure.accuracy_reliance(*arguments)
+        near = "" if abs(beyond.value) > self._reach(beyond) else "balanced accuracy is not surely away from chance"
+        yield self._estimate(f"reliance on {name}, accuracy", by_accuracy, near)
         yield self._estimate(f"reliance on {name}, AUC", by_area, near)
 
     def _reach(self, estimate: Quotient) -> float:
@@ -395,14 +401,14 @@ def _pairs(effect: _Effect) -> ImageGrid:
             x = study.drawn(effect.factor, value)[row : row + 1]
             images.append(nested(as_rgb(x.float().clamp(0, 1))[0].permute(1, 2, 0).tolist()))
             says, sure = int(effect.said[value, row].argmax()), np.exp(effect.said[value, row].max())
-            what = f"{effect.factor} {names[value]}" + (" (its own)" if value == own else "")
-            captions.append(f"{what}: says {study.task.classes[says]} ({100 * sure:.0f} %)")
+            captions.append(f"{names[value]} → {study.task.classes[says]} ({100 * sure:.0f} %)")
     return ImageGrid(
         f"rows under other values of {effect.factor}",
         tuple(images),
         tuple(captions),
         columns=len(others),
-        caption="A row as it is comes first; then the same row with the factor set to other values, all else equal.",
+        caption="A row as it is comes first; then the same row with other values of the factor, all else equal. Below "
+        "is the value, and what the model says of it with which probability.",
     )
 
 

@@ -64,37 +64,53 @@ def counterfactual_accuracy(changed: Array, wanted: Codes, values: Codes) -> Arr
     return _over_others((changed.argmax(axis=2) == wanted).astype(float), values)
 
 
-def randomised_accuracy(changed: Array, y: Codes, values: Codes, weights: Array) -> Array:
-    """(N,) the chance that a row is right when its factor gets the value of a random row.
+def value_shares(values: Codes, y: Codes, weights: Array, classes: int, count: int) -> tuple[Array, Array]:
+    """How frequent each value is in each class, (C, V), and in all, (V,); a class without a row is as all are.
 
-    The expectation over all exchanges in place of one draw. A random row has the row's own value, or one that goes
-    with the same class, now and then: what that gives is part of it, and is what chance gives everybody.
+    Of the training rows, in most cases: the first is how the factor goes with the label, the second what is left
+    once it no longer does.
+
+    >>> tied, free = value_shares(np.array([0, 1, 1, 1]), np.array([0, 0, 1, 1]), np.ones(4), 2, 2)
+    >>> tied.tolist(), free.tolist()
+    ([[0.5, 0.5], [0.0, 1.0]], [0.25, 0.75])
     """
-    return np.asarray(_frequencies(values, weights, len(changed)) @ (changed.argmax(axis=2) == y))
+    table = np.zeros((classes, count))
+    np.add.at(table, (y, values), weights)
+    free = table.sum(axis=0) / table.sum()
+    of_class = table.sum(axis=1, keepdims=True)
+    return np.where(of_class > 0, ratio(table, of_class), free), free
 
 
-def area(log_p: Array, y: Codes, weights: Array) -> Array:
-    """(...,) area under the ROC curve under weights (..., N); the mean of each class against the rest."""
-    return np.asarray(_area(y, log_p, weights))
+def expected_accuracy(changed: Array, y: Codes, shares: Array) -> Array:
+    """(N,) the chance that a row is right when its factor gets a random value: the mean over all draws.
+
+    Where the draw is the same for every class the factor is randomised. A random value is the row's own, or goes with
+    the same class, now and then: what that gives is part of the mean, and is what chance gives everybody.
+
+    Args:
+        changed: (V, N, C).
+        y: (N,) classes.
+        shares: (V, N) the chance of each value for each row, or (V, 1) for all.
+    """
+    return np.asarray((shares * (changed.argmax(axis=2) == y)).sum(axis=0))
 
 
-def randomised_area(log_changed: Array, y: Codes, values: Codes, weights: Array) -> Array:
-    """(...,) the S-randomised AUC: the AUC when rows get the factor's value of random rows, in expectation.
+def expected_area(log_changed: Array, y: Codes, shares: Array, weights: Array) -> Array:
+    """(...,) area under the ROC curve when rows get random values of the factor; of each class against the rest.
 
-    H. Shah, K. Tamuly, A. Raghunathan, P. Jain, P. Netrapalli, *The pitfalls of simplicity bias in neural networks*,
-    NeurIPS 2020, arXiv:2006.07710, take one permutation; here every row counts under each value, weighted by
-    how frequent the value is, which is the mean over all draws.
+    Where the draw is the same for every class it is the S-randomised AUC of H. Shah, K. Tamuly, A. Raghunathan,
+    P. Jain, P. Netrapalli, *The pitfalls of simplicity bias in neural networks*, NeurIPS 2020, arXiv:2006.07710: they
+    take one permutation, here every row counts under each value, which is the mean over all draws.
 
     Args:
         log_changed: (V, N, C) log-probabilities.
         y: (N,) classes.
-        values: (N,).
+        shares: (V, N) the chance of each value for each row, or (V, 1) for all.
         weights: (..., N).
     """
     count, rows, classes = log_changed.shape
-    shares = _frequencies(values, weights, count)
-    spread = (shares[..., :, None] * weights[..., None, :]).reshape(*weights.shape[:-1], count * rows)
-    return area(log_changed.reshape(-1, classes), np.tile(y, count), spread)
+    spread = (shares * weights[..., None, :]).reshape(*weights.shape[:-1], count * rows)
+    return np.asarray(_area(np.tile(y, count), log_changed.reshape(-1, classes), spread))
 
 
 def balanced(y: Codes, weights: Array) -> Array:
@@ -124,32 +140,35 @@ def ratio_of_means(numerator: Array, denominator: Array, weights: Array, units: 
 
 
 def accuracy_reliance(
-    own: Array, changed: Array, y: Codes, values: Codes, weights: Array, units: NDArray[np.intp]
-) -> Quotient:
-    """(m − m_rand) / (m − chance), where m is balanced accuracy: 1 for a model that reads the factor alone, 0 for none.
+    changed: Array, y: Codes, tied: Array, free: Array, weights: Array, units: NDArray[np.intp]
+) -> tuple[Quotient, Quotient]:
+    """How far m is above chance, and the reliance (m − m_rand) / (m − chance).
 
-    Balanced accuracy makes chance exactly one over the number of classes that occur, whatever their frequencies and
-    whatever goes with each value. It means little where m is close to chance.
+    It is 1 for a model that reads the factor alone, 0 for one that does not read it. m is balanced accuracy with the
+    factor tied to the label, m_rand with the factor free of it. Balancing makes chance exactly one over the number of
+    classes that occur, whatever their frequencies and whatever goes with each value. It means little where m is close
+    to chance.
 
     Args:
-        own: (N, C).
         changed: (V, N, C).
         y: (N,) classes.
-        values: (N,) own values.
+        tied: (C, V) how frequent each value is in each class, as :func:`value_shares` gives it.
+        free: (V,) how frequent it is in all.
         weights: (N,) row weights.
         units: (N,) codes.
     """
     even = balanced(y, weights)
-    right = (own.argmax(axis=1) == y).astype(float)
-    lost = right - randomised_accuracy(changed, y, values, even)
-    return ratio_of_means(lost, right - 1 / len(np.unique(y)), even, units)
+    whole = expected_accuracy(changed, y, tied[y].T)
+    beyond = whole - 1 / len(np.unique(y))
+    lost = whole - expected_accuracy(changed, y, free[:, None])
+    return ratio_of_means(beyond, np.ones(len(y)), even, units), ratio_of_means(lost, beyond, even, units)
 
 
 def area_reliance(
-    log_own: Array,
     log_changed: Array,
     y: Codes,
-    values: Codes,
+    tied: Array,
+    free: Array,
     weights: Array,
     units: NDArray[np.intp],
     rng: np.random.Generator,
@@ -157,11 +176,13 @@ def area_reliance(
 ) -> tuple[Quotient, Quotient]:
     """The S-randomised AUC, and (m − m_rand) / (m − ½) where m is the AUC; errors by the bootstrap of units.
 
-    AUC does not see a shift of all scores, accuracy does: look at both.
+    AUC does not see a shift of all scores, accuracy does: look at both. The arguments are those of
+    :func:`accuracy_reliance`.
     """
 
     def both(w: Array) -> tuple[Array, Array]:
-        whole, randomised = area(log_own, y, w), randomised_area(log_changed, y, values, w)
+        whole = expected_area(log_changed, y, tied[y].T, w)
+        randomised = expected_area(log_changed, y, free[:, None], w)
         return randomised, ratio(whole - randomised, whole - 0.5)
 
     found = both(weights)
@@ -220,9 +241,3 @@ def _over_others(numbers: Array, values: Codes) -> Array:
     """(V, N) numbers to their (N,) means over the values that are not the row's own; NaN where there is no other."""
     other = np.arange(len(numbers))[:, None] != values
     return np.asarray(ratio(np.where(other, numbers, 0.0).sum(axis=0), other.sum(axis=0)))
-
-
-def _frequencies(values: Codes, weights: Array, count: int) -> Array:
-    """(..., V) how frequent each value is under weights (..., N)."""
-    mass = weights @ (values[:, None] == np.arange(count))
-    return np.asarray(mass / mass.sum(axis=-1, keepdims=True))
