@@ -19,6 +19,7 @@ COMMANDS_RUN = {
     "docs/data-sets.md",
     "docs/hard-to-vary.md",
     "docs/images.md",
+    "docs/interventions.md",
     "docs/quickstart.md",
     "docs/models.md",
     "docs/search.md",

@@ -182,7 +182,8 @@ class _Study:
 
     def shares(self, factor: str) -> tuple[Array, Array]:
         """How frequent each value is in training: in each class (C, V), and in all (V,)."""
-        train = concatenate([split.data for split in self.task.with_role("train") if split.data.y is not None])
+        parts = [split.data for split in self.task.with_role("train") if split.data.y is not None]
+        train = concatenate([dataclasses.replace(part, x=part.index) for part in parts])
         codes = (train.labels if factor == LABEL else train.attributes[factor].codes).numpy()
         weight = np.ones(len(train)) if train.weight is None else train.weight.double().numpy()
         known = codes >= 0

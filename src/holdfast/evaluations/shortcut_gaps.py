@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class ShortcutGaps(Evaluation):
         training = [split.data for split in task.with_role("train") if split.data.y is not None]
         if not splits or not training:
             return Result()
-        train, test = concatenate(training), concatenate([split.data for split in splits])
+        train, test = _columns(training), _columns([split.data for split in splits])
         found, remarks = self._shortcuts(task, train)
         if not found:
             return Result(findings=tuple(Finding("", remark) for remark in remarks))
@@ -161,6 +161,11 @@ class _Cells:
             yield text + "."
         if accuracies.counts[1:].sum() == 0:
             yield "In no test row does a shortcut go with another class than the label: there is no gap to measure."
+
+
+def _columns(parts: Sequence[Dataset]) -> Dataset:
+    """All columns of several data sets, without inputs."""
+    return concatenate([replace(part, x=part.index) for part in parts])
 
 
 def _cells(found: Mapping[str, Codes], data: Dataset) -> Codes:
