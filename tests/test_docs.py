@@ -20,6 +20,7 @@ COMMANDS_RUN = {
     "docs/diverse-models.md",
     "docs/hard-to-vary.md",
     "docs/images.md",
+    "docs/interventions.md",
     "docs/quickstart.md",
     "docs/models.md",
     "docs/search.md",

@@ -35,7 +35,7 @@ def examples(splits: Sequence[Split], of: str, names: Sequence[str], also: str =
             rows = ((data.environment.codes == environment) & (codes == code)).nonzero()[:1, 0]
             if len(rows):
                 named = [names[code], *([_name(data.column(also), rows)] if also else [])]
-                images.append(nested(_as_rgb(data.batch(rows).x)[0].permute(1, 2, 0).tolist()))
+                images.append(nested(as_rgb(data.batch(rows).x)[0].permute(1, 2, 0).tolist()))
                 captions.append(f"{data.environment.names[environment]}: {', '.join(named)}")
     columns = min(len(names), MAX_VALUES)
     caption = f"A row is an environment, a column a {of}; the test comes last."
@@ -58,7 +58,7 @@ def cooccurrence(train: Dataset, column: str, classes: Sequence[str]) -> Artifac
     )
 
 
-def _as_rgb(x: Inputs) -> Tensor:
+def as_rgb(x: Inputs) -> Tensor:
     """(N, C, H, W) with one or two channels as three: grey, or red and green."""
     assert isinstance(x, Tensor)
     if x.shape[1] == 1:
