@@ -17,6 +17,7 @@ PAGES = [str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *sorted(RO
 COMMANDS_RUN = {
     "docs/consistency.md",
     "docs/data-sets.md",
+    "docs/debiasing.md",
     "docs/diverse-models.md",
     "docs/hard-to-vary.md",
     "docs/images.md",
