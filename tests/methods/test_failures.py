@@ -11,6 +11,7 @@ from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError
 from holdfast.core.predictors import forward
 from holdfast.core.task import TrainingView
+from holdfast.methods.eiil import EIIL
 from holdfast.methods.gce import GCE
 from holdfast.methods.jtt import JTT
 from holdfast.methods.lff import LfF
@@ -68,10 +69,10 @@ def test_jtt_says_so_where_the_first_network_tells_no_rows_apart(rows: str, monk
     data = view(conflicts=0) if rows == "easy" else view(conflicts=400)
     if rows == "hopeless":
 
-        def never(network: object, data: Dataset, device: object) -> torch.Tensor:
-            return torch.nn.functional.one_hot(1 - data.labels, 2).float()
+        def never(method: object, view: TrainingView, *more: object) -> torch.Tensor:
+            return torch.nn.functional.one_hot(1 - view.train.labels, 2).float()
 
-        monkeypatch.setattr("holdfast.methods.jtt.forward", never)
+        monkeypatch.setattr("holdfast.methods.jtt.outputs_of_reference", never)
     with pytest.raises(UserError, match="right on every" if rows == "easy" else "right on no") as caught:
         JTT(first=1.0, optimizer=Adam(lr=0.01)).fit(data, Trainer(budget=Budget(100), batch_size=100))
     assert "\n" not in str(caught.value)
@@ -95,3 +96,18 @@ def test_repeated_rows_come_as_often_as_they_count() -> None:
     other = RepeatingSampler(counts, 10, torch.Generator().manual_seed(1))
     other.load_state_dict(state)
     assert torch.equal(other.draw(), following)
+
+
+def test_eiil_infers_the_rows_that_the_strong_feature_gets_wrong_and_does_not_look_at_environments() -> None:
+    trainer = Trainer(budget=Budget(200), batch_size=100)
+    method = EIIL(first=0.25, optimizer=Adam(lr=0.01))
+    assert not method.needs().environments
+    codes = method.inferred(view(), trainer).train.environment.codes
+    assert torch.equal(codes, (torch.arange(400) >= 380).long())
+    assert right(method, steps=200)[1] > 0.5
+
+
+def test_eiil_says_so_where_there_is_one_environment() -> None:
+    with pytest.raises(UserError, match="eiil: the first network tells no rows apart") as caught:
+        EIIL(first=1.0, optimizer=Adam(lr=0.01)).fit(view(conflicts=0), Trainer(budget=Budget(100), batch_size=100))
+    assert "\n" not in str(caught.value)

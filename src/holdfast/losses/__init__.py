@@ -10,6 +10,7 @@ from holdfast.losses.diversity import (
     mean_mutual_information,
     mutual_information,
 )
+from holdfast.losses.environment_inference import inferred_environments, scale_slopes
 from holdfast.losses.environments import EnvironmentLosses, environment_means
 from holdfast.losses.gradient_agreement import GradientAlignment, GradientVariances
 from holdfast.losses.penalties import InvariantRisk, Penalty, SquaredOutputs, VarianceOfRisks
@@ -50,10 +51,12 @@ __all__ = [
     "environment_means",
     "generalized_cross_entropy",
     "half_squared_error",
+    "inferred_environments",
     "kernel_quantile",
     "mean_mutual_information",
     "mutual_information",
     "relative_difficulty",
     "reversed_gradient",
+    "scale_slopes",
     "squared_error",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,9 +11,9 @@ from torch import Tensor, nn
 from holdfast.core.errors import UserError
 from holdfast.core.method import Method
 from holdfast.core.options import Choice, Range, Uniform
-from holdfast.core.predictors import forward
 from holdfast.core.registry import register
 from holdfast.core.task import Needs, TrainingView
+from holdfast.methods._reference import outputs_of_reference
 from holdfast.selection import RepeatingSampler
 from holdfast.training import Adam, GradientStep, Optimizer, Trainer
 
@@ -55,20 +53,14 @@ class JTT(Method):
         Raises:
             UserError: None, or all.
         """
-        amount = max(1, round(self.first * trainer.budget.amount))
-        with trainer.randomness("reference"):
-            network = self.build(view, base=copy.deepcopy(model))
-        step = GradientStep(optimizer=self.optimizer)
-        budget = dataclasses.replace(trainer.budget, amount=amount)
-        reference = trainer.fit(network, view, step, stage="reference", budget=budget).model
-        trainer.ledger.forwards += len(view.train)
-        rows = view.train.to("cpu", trainer.dtype)
+        rows = view.train
+        outputs = outputs_of_reference(self, view, trainer, model, self.first, self.optimizer)
         counted = torch.ones(len(rows), dtype=torch.bool) if rows.weight is None else rows.weight > 0
-        wrong = counted & (forward(reference, rows, trainer.device).argmax(dim=1) != rows.labels)
+        wrong = counted & (outputs.argmax(dim=1) != rows.labels)
         if not wrong.any() or torch.equal(wrong, counted):
             right, mend = ("no", "larger") if wrong.any() else ("every", "smaller")
             raise UserError(
-                f"jtt: after {amount} {trainer.budget.unit} the first network is right on {right} training row, which "
-                f"leaves nothing to tell rows apart: make first={self.first:g} {mend}"
+                f"jtt: the first network is right on {right} training row, which leaves nothing to tell rows apart: "
+                f"make first={self.first:g} {mend}"
             )
         return wrong
