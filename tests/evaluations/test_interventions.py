@@ -53,6 +53,15 @@ def test_a_model_that_reads_the_label_only() -> None:
     assert values["randomised AUC of color"] == pytest.approx(1)
     assert values["reliance on color, accuracy"] == pytest.approx(0, abs=1e-9)
     assert values["reliance on label, accuracy"] == pytest.approx(1)
+    assert {name for name, m in found.items() if m.higher_is_better} == {
+        "effect share of label",
+        "flip rate of label",
+        "reliance on label, accuracy",
+        "reliance on label, AUC",
+        "counterfactual accuracy of label",
+        "counterfactual accuracy of color",
+        "randomised AUC of color",
+    }
     assert found["follow rate of color"].n == 200
     assert found["follow rate of color"].low == 0
     both = clopper_pearson(0, 200, simultaneous_level(0.95, 2))
