@@ -13,11 +13,14 @@ from holdfast.core.data import Column, Dataset
 from holdfast.core.reproduction import Reproduction
 from holdfast.core.task import Split, TaskData
 from holdfast.models.mlp import MLP
-from holdfast.reproductions import mechanisms_gce, mechanisms_jtt, mechanisms_lff
+from holdfast.reproductions import mechanisms_eiil, mechanisms_gce, mechanisms_jtt, mechanisms_lff
 from holdfast.reproductions.biased_digits import Accuracies, accuracies
+from holdfast.reproductions.mechanisms_eiil import MechanismsEiil
 from holdfast.reproductions.mechanisms_gce import MechanismsGce
 from holdfast.reproductions.mechanisms_jtt import MechanismsJtt
 from holdfast.reproductions.mechanisms_lff import MechanismsLff, Outcome
+
+CLAIMS = [MechanismsEiil(), MechanismsGce(), MechanismsJtt(), MechanismsLff()]
 
 
 class Reads(nn.Module):
@@ -94,7 +97,17 @@ def test_jtt(found: tuple[float, float], gain: tuple[float, ...], verdict: str) 
     assert mechanisms_jtt.judged(errors, np.stack([plain, twice])).verdict == verdict
 
 
-@pytest.mark.parametrize("claim", [MechanismsGce(), MechanismsLff(), MechanismsJtt()], ids=lambda claim: claim.name)
+@pytest.mark.parametrize(
+    ("last", "verdict"),
+    [((0.95, 0.55, 0.2), "holds"), ((0.94, 0.6, 0.2), "fails"), ((1.0, 0.54, 0.2), "fails")],
+    ids=str,
+)
+def test_eiil(last: tuple[float, float, float], verdict: str) -> None:
+    good = (1.0, 0.6, 0.3)
+    assert mechanisms_eiil.judged(np.array([good, good, last])).verdict == verdict
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 def test_without_mnist_nothing_is_concluded(monkeypatch: pytest.MonkeyPatch, claim: Reproduction) -> None:
     monkeypatch.delenv("HOLDFAST_DATA", raising=False)
     finding = claim.reproduce()
