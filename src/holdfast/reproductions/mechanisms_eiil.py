@@ -45,8 +45,8 @@ class MechanismsEiil(Reproduction):
     """
 
     claim: ClassVar[str] = (
-        "Environments that make the invariance penalty of a biased reference network largest serve invariant learning as "
-        "well as those that made the data."
+        "Environments that make the invariance penalty of a biased reference network largest serve invariant learning "
+        "as well as those that made the data."
     )
     published: ClassVar[str] = "colored MNIST, test: EIIL 68.4, IRM with the true environments 65.5 (from memory)"
     source: ClassVar[str] = (
