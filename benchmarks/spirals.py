@@ -160,7 +160,9 @@ def page(folder: Path) -> Iterator[str]:
         shown = f"{100 * statistics.fmean(found):.1f} [{interval.low:.1f}, {interval.high:.1f}]"
         yield f"| {row.label} | {row.paper} | {shown} | {row.trials} | `{setting}` |"
     yield from ("", "## Plain training on more environments", "")
-    means = [statistics.fmean(remembered(count, seed, folder) for seed in range(AVERAGED_SEEDS)) for count in ENVIRONMENTS]
+    means = [
+        statistics.fmean(remembered(count, seed, folder) for seed in range(AVERAGED_SEEDS)) for count in ENVIRONMENTS
+    ]
     curve = Curve(
         "Plain training on more environments",
         {"mean gradient": (tuple(map(float, ENVIRONMENTS)), tuple(100 * mean for mean in means))},
