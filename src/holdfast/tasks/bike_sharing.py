@@ -14,7 +14,7 @@ from holdfast.tasks.table import TableFile
 @register
 @dataclass(frozen=True, kw_only=True)
 class BikeSharing(Task):
-    """How many bicycles are hired in an hour, in a season that training has not seen?
+    """Bicycles hired in an hour; the test is on a season that training has not seen.
 
     Fanaee-T, Gama, *Event labeling combining ensemble detectors and background knowledge*, Progress in Artificial
     Intelligence 2014: 17,379 hours of 2011 and 2012 in Washington. ``casual`` and ``registered``, whose sum is the

@@ -14,7 +14,7 @@ from holdfast.tasks.table import TableFile
 @register
 @dataclass(frozen=True, kw_only=True)
 class Communities(Task):
-    """How many violent crimes are there per head in a community of a state that training has not seen?
+    """Violent crimes per head in communities of the United States; the test is on states that training has not seen.
 
     Redmond, *Communities and crime*, UCI Machine Learning Repository, 2009, the normalized version: 1,994 communities
     in 46 states, features and target in [0, 1]. Names and numbers of communities, and the official folds, which are
