@@ -16,6 +16,7 @@ from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Measurement, Prediction, Result
 from holdfast.core.task import TaskData
 from holdfast.evaluations.interventions import Interventions
+from holdfast.statistics import clopper_pearson, simultaneous_level
 
 
 def run(predictor: Reads, task: TaskData, **options: object) -> Result:
@@ -52,9 +53,19 @@ def test_a_model_that_reads_the_label_only() -> None:
     assert values["randomised AUC of color"] == pytest.approx(1)
     assert values["reliance on color, accuracy"] == pytest.approx(0, abs=1e-9)
     assert values["reliance on label, accuracy"] == pytest.approx(1)
+    assert {name for name, m in found.items() if m.higher_is_better} == {
+        "effect share of label",
+        "flip rate of label",
+        "reliance on label, accuracy",
+        "reliance on label, AUC",
+        "counterfactual accuracy of label",
+        "counterfactual accuracy of color",
+        "randomised AUC of color",
+    }
     assert found["follow rate of color"].n == 200
     assert found["follow rate of color"].low == 0
-    assert 0 < found["follow rate of color"].high < 0.03  # type: ignore[operator]
+    both = clopper_pearson(0, 200, simultaneous_level(0.95, 2))
+    assert found["follow rate of color"].high == pytest.approx(both.high)
 
 
 def test_half_of_each() -> None:

@@ -15,6 +15,8 @@ from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Result
 from holdfast.core.task import TaskData
 from holdfast.evaluations.shortcut_gaps import ShortcutGaps
+from holdfast.statistics import simultaneous_level
+from holdfast.statistics.shortcut_gaps import CellAccuracies, cells_of
 
 
 def run(predictor: Reads, task: TaskData, **options: object) -> Result:
@@ -59,12 +61,29 @@ def two_shortcuts() -> TaskData:
 
 
 def test_every_set_of_shortcuts_has_its_gap() -> None:
-    values = {m.metric: m.value for m in run(Reads(0, 1), two_shortcuts()).measurements}
+    task = two_shortcuts()
+    found = {m.metric: m for m in run(Reads(0, 1), task).measurements}
+    values = {name: m.value for name, m in found.items()}
     assert values == {
         "gap, color broken": pytest.approx(-0.9),
         "gap, place broken": pytest.approx(0.1),
         "gap, color and place broken": pytest.approx(-0.9),
     }
+    train, test = (split.data for split in task.splits)
+    broken = [
+        torch.stack([data.attributes[name].codes != data.labels for name in ("color", "place")], dim=1).numpy()
+        for data in (train, test)
+    ]
+    shares = np.bincount(cells_of(broken[0]), minlength=4) / 400
+    exact = CellAccuracies.of(
+        ~broken[1][:, 0],
+        cells_of(broken[1]),
+        shares,
+        rng=np.random.default_rng(0),
+        level=simultaneous_level(0.95, 3),
+    ).gap(1)
+    bounds = found["gap, color broken"]
+    assert (bounds.low, bounds.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
 
 
 def test_without_drawing_it_says_what_may_be_concluded() -> None:

@@ -113,6 +113,20 @@ def test_reliance_of_a_reader_is_one_and_of_a_blind_model_zero() -> None:
     assert (kept.value, none.value) == (pytest.approx(1), pytest.approx(0))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_reliance_against_loops(seed: int) -> None:
+    d = Drawn(seed, rows=30)
+
+    def balanced_accuracy(shares: list[np.ndarray]) -> float:
+        right = [sum(s[v] * (d.changed[v, i].argmax() == d.y[i]) for v in range(4)) for i, s in enumerate(shares)]
+        return float(np.mean([np.average(np.array(right)[d.y == c], weights=d.weights[d.y == c]) for c in range(3)]))
+
+    m, randomised = balanced_accuracy([d.tied[c] for c in d.y]), balanced_accuracy([d.free] * 30)
+    beyond, reliance = accuracy_reliance(d.changed, d.y, d.tied, d.free, d.weights, np.arange(30))
+    assert beyond.value == pytest.approx(m - 1 / 3)
+    assert reliance.value == pytest.approx((m - randomised) / (m - 1 / 3))
+
+
 def test_numbers_do_not_depend_on_the_order_of_rows_or_values() -> None:
     d = Drawn(3, rows=60)
     rows, renamed = np.random.default_rng(0).permutation(60), np.array([2, 0, 3, 1])

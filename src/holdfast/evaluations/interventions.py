@@ -315,7 +315,7 @@ class _Report:
 
     def _measurement(self, metric: str, value: float, n: int, note: str) -> Measurement:
         unit = "row" if self.study.rows.unit is None else "unit"
-        better = metric.startswith(("counterfactual", "randomised")) or metric.endswith(LABEL)
+        better = _higher_is_better(metric)
         return Measurement(
             metric, float(value), "test", n, level=self.level, unit=unit, higher_is_better=better, note=note
         )
@@ -362,6 +362,14 @@ class _Report:
             f"On {rows}. Intervals of one number hold together over all factors at level {self.level:g}. All of it is "
             "about rows that the task draws: what it holds fixed is what it calls noise and the other factors.",
         )
+
+
+def _higher_is_better(metric: str) -> bool:
+    """To rely on the label is good, on other factors bad; where a factor is randomised the reverse."""
+    of_label = metric.partition(",")[0].endswith((f" of {LABEL}", f" on {LABEL}"))
+    if metric.startswith("counterfactual"):
+        return True
+    return not of_label if metric.startswith("randomised") else of_label
 
 
 def _conflicts(effect: _Effect) -> bool:

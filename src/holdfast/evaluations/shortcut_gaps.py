@@ -47,7 +47,7 @@ class ShortcutGaps(Evaluation):
     dilemma: shortcuts come in multiples where mitigating one amplifies others*, CVPR 2023, arXiv:2212.04825.
 
     Which class goes with a value is what the task states, otherwise the class that is most over-represented in the
-    training rows of that value; then an alarm says so. Without a name the first four columns with associations are
+    training rows of that value; then a finding says so. Without a name the first four columns with associations are
     the shortcuts. Intervals are exact in each cell where rows are independent, combined by the method of variance
     estimates recovery, and hold together over all gaps.
 
@@ -230,7 +230,8 @@ def _alarms(cells: _Cells, gaps: Sequence[Gap]) -> Iterator[Finding]:
         assert worst.high is not None
         value, low, high = (f"{100 * v:.1f}".replace("-", "−") for v in (worst.value, worst.low, worst.high))
         name = cells.name(worst.cell)
-        text = f"Where {name.removesuffix(' broken')} goes with another class, accuracy is {100 * worst.accuracy:.1f} %"
+        go = "go" if worst.cell.bit_count() > 1 else "goes"
+        text = f"Where {name.removesuffix(' broken')} {go} with another class, accuracy is {100 * worst.accuracy:.1f} %"
         yield Finding(name, f"{text}, {value} points [{low}, {high}] from what it is in distribution.", alarm=True)
 
 
