@@ -39,7 +39,7 @@ SEEDS = 3
 NETWORK = MLP(hidden=(256, 256, 256), activation="leaky-relu")
 FALLING = "optimizer=Adam:optimizer.lr=0.01:optimizer.drops=[0.75]"
 ENVIRONMENTS = (16, 64, 256, 1024)
-AVERAGED_SEEDS = 1
+AVERAGED_SEEDS = 2
 
 
 @dataclass(frozen=True)

@@ -99,12 +99,21 @@ def test_jtt(found: tuple[float, float], gain: tuple[float, ...], verdict: str) 
 
 @pytest.mark.parametrize(
     ("last", "verdict"),
-    [((0.95, 0.55, 0.2), "holds"), ((0.94, 0.6, 0.2), "fails"), ((1.0, 0.54, 0.2), "fails")],
+    [
+        ((0.95, 0.61, 0.2), "holds"),
+        ((0.94, 0.61, 0.2), "fails"),
+        ((1.0, 0.5, 0.2), "inconclusive"),
+    ],
     ids=str,
 )
 def test_eiil(last: tuple[float, float, float], verdict: str) -> None:
     good = (1.0, 0.6, 0.3)
     assert mechanisms_eiil.judged(np.array([good, good, last])).verdict == verdict
+
+
+def test_eiil_surely_below_the_threshold_fails() -> None:
+    outcomes = np.array([(1.0, 0.4, 0.3), (1.0, 0.41, 0.3), (1.0, 0.42, 0.3)])
+    assert mechanisms_eiil.judged(outcomes).verdict == "fails"
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

@@ -18,6 +18,7 @@ from holdfast.methods.eiil import EIIL
 from holdfast.methods.erm import ERM
 from holdfast.reproductions.biased_digits import NEEDS_MNIST
 from holdfast.reproductions.estimates import estimated
+from holdfast.statistics import mean_t
 from holdfast.tasks.colored_mnist import ColoredMNIST
 from holdfast.tasks.data_folder import has_data_set
 from holdfast.training import Adam, Budget, Trainer
@@ -33,10 +34,10 @@ class MechanismsEiil(Reproduction):
     """On colored MNIST, environments inferred without any column are those in which color agrees with the label or not.
 
     ``colored-mnist`` with 10,000 training images, whose two environments the method does not see; the first training
-    has 30 updates of 1,024 rows, the second 300. Thresholds are the card's, and hold on every seed: the inferred
-    environments are, for at least .95 of the rows, those in which the color is the label's or is not; the accuracy on
-    the test, where color is wrong nine times in ten, is at least .55. At best it is .75; plain training is measured
-    beside. Penalty and learning rate were chosen on the first seed's test, as the paper's are: the figure is one of
+    has 30 updates of 1,024 rows, the second 300. Thresholds are the card's. On every seed the inferred environments
+    are, for at least .95 of the rows, those in which the color is the label's or is not. The accuracy on the test, where
+    color is wrong nine times in ten, is at least .55 in the mean over seeds; while its interval holds .55, nothing is
+    concluded. At best it is .75; plain training is measured beside. Penalty and learning rate were chosen on the first seed's test, as the paper's are: the figure is one of
     oracle selection.
 
     Attributes:
@@ -92,12 +93,14 @@ def judged(outcomes: np.ndarray) -> Finding:
         "test accuracy, EIIL": estimated(invariant),
         "test accuracy, plain": estimated(plain),
     }
-    conditions = {
-        f"agreement ≥ {AGREEMENT} on every seed": bool((agreement >= AGREEMENT).all()),
-        f"test accuracy of EIIL ≥ {LEAST} on every seed": bool((invariant >= LEAST).all()),
-    }
-    broken = [text for text, met in conditions.items() if not met]
-    return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))
+    interval = mean_t(invariant)
+    if (agreement < AGREEMENT).any():
+        return Finding("fails", measured, f"agreement < {AGREEMENT} on a seed")
+    if interval.contains(LEAST):
+        return Finding("inconclusive", measured, f"agreement ≥ {AGREEMENT} on every seed; the interval holds {LEAST}")
+    holds = invariant.mean() > LEAST
+    reason = f"agreement ≥ {AGREEMENT} on every seed; test accuracy of EIIL {'above' if holds else 'below'} {LEAST}"
+    return Finding("holds" if holds else "fails", measured, reason)
 
 
 def _accuracy(network: nn.Module, task: TaskData) -> float:
