@@ -35,10 +35,10 @@ class MechanismsEiil(Reproduction):
 
     ``colored-mnist`` with 10,000 training images, whose two environments the method does not see; the first training
     has 30 updates of 1,024 rows, the second 300. Thresholds are the card's. On every seed the inferred environments
-    are, for at least .95 of the rows, those in which the color is the label's or is not. The accuracy on the test, where
-    color is wrong nine times in ten, is at least .55 in the mean over seeds; while its interval holds .55, nothing is
-    concluded. At best it is .75; plain training is measured beside. Penalty and learning rate were chosen on the first seed's test, as the paper's are: the figure is one of
-    oracle selection.
+    are, for at least .95 of the rows, those in which the color is the label's or is not. The accuracy on the test,
+    where color is wrong nine times in ten, is at least .55 in the mean over seeds; while its interval holds .55,
+    nothing is concluded. At best it is .75; plain training is measured beside. Penalty and learning rate were chosen
+    on the first seed's test, as the paper's are: the figure is one of oracle selection.
 
     Attributes:
         seeds: Data and initial weights.
