@@ -23,7 +23,7 @@ LAYERS = (
     },
     {"training"},
     {"weights"},
-    {"augmentations", "models", "tasks", "methods", "evaluations", "foreign"},
+    {"augmentations", "models", "tasks", "methods", "evaluations", "inference", "foreign"},
     {"experiments", "reports"},
     {"sklearn"},
     {"reproductions"},

@@ -189,6 +189,11 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
         "--select", metavar="RULE", help="which checkpoint counts; default validation, or last without selection rows"
     )
     parser.add_argument(
+        "--infer-groups",
+        metavar="NAME[:KEY=VALUE]…",
+        help="methods see groups inferred from a first training in place of environments: errors, eiil, …",
+    )
+    parser.add_argument(
         "--augment", metavar="NAME+…", help="random changes of training images, such as horizontal-flip+random-crop"
     )
     budget = parser.add_argument_group("budget and numerics")

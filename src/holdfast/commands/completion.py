@@ -13,6 +13,7 @@ NAMES = {
     "--model": "model",
     "--select": "rule",
     "--augment": "augmentation",
+    "--infer-groups": "inference",
 }
 """Options whose value is a list of plug-ins, with their family."""
 

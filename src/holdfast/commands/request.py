@@ -14,6 +14,7 @@ from typing import Any
 from holdfast.core.augmentation import Augmentation
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.evaluation import Evaluation
+from holdfast.core.inference import GroupInference
 from holdfast.core.method import Method
 from holdfast.core.options import Reference, options_of, parse_alternatives, parse_reference
 from holdfast.core.others_code import DOTTED
@@ -78,6 +79,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
         batch_size=options.batch_size,
         model=model,
         augment=augmentations_of(options.augment),
+        inference=create(GroupInference, options.infer_groups) if options.infer_groups is not None else None,
         numerics=Numerics(options.threads, device_of(options.device), options.precision),
     )
     if isinstance(task, (TableFile, ImageFolder)):

@@ -24,6 +24,7 @@ PACKAGES: dict[str, str] = {
     "model": "holdfast.models",
     "augmentation": "holdfast.augmentations",
     "method": "holdfast.methods",
+    "inference": "holdfast.inference",
     "evaluation": "holdfast.evaluations",
     "reproduction": "holdfast.reproductions",
     "rule": "holdfast.training.rules",

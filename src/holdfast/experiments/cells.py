@@ -17,7 +17,9 @@ from holdfast.core.evaluation import Predictor
 from holdfast.core.ledger import Ledger
 from holdfast.core.method import Method
 from holdfast.core.predictors import EstimatorPredictor, ModulePredictor
+from holdfast.core.seeds import seed_for
 from holdfast.core.task import Split, TaskData, TrainingView, training_view
+from holdfast.experiments.inferred import InferredGroups, infer_groups
 from holdfast.experiments.numerics import limited
 from holdfast.experiments.provenance import provenance
 from holdfast.experiments.spec import CellSpec
@@ -50,8 +52,14 @@ def finish_cell(spec: CellSpec, data: TaskData, store: CellStore, report_progres
     if spec.prefix is not None:
         prefix = finish_cell(spec.prefix, data, store, report_progress)
         base, ledger = load_module(spec.prefix, prefix, data), Ledger(**prefix.read("ledger"))
+    reference = None
+    if spec.reference is not None:
+        made = finish_cell(spec.reference, data, store, report_progress)
+        reference = module_at(spec.reference, made, data, None)
+        if spec.prefix is None or spec.prefix.reference is None:  # else its costs are among the prefix's
+            ledger.add(Ledger(**made.read("ledger")))
     with store.lock(spec), limited(spec.numerics):
-        return store.find(spec) or _make(spec, data, store, base, ledger, report_progress)
+        return store.find(spec) or _make(spec, data, store, (base, reference), ledger, report_progress)
 
 
 def load_module(spec: CellSpec, cell: Cell, data: TaskData) -> nn.Module:
@@ -113,21 +121,24 @@ def _make(
     spec: CellSpec,
     data: TaskData,
     store: CellStore,
-    base: nn.Module | None,
+    earlier: tuple[nn.Module | None, nn.Module | None],
     ledger: Ledger,
     report_progress: Progress | None,
 ) -> Cell:
-    """Go on from ``base``, whose costs the ledger holds."""
+    """Go on from a model, with groups from a reference; the ledger holds the costs of both."""
+    base, reference = earlier
+    inferred = None if reference is None else _inferred(spec, data, reference)
+    ledger.forwards += 0 if inferred is None else inferred.rows
     folder = store.partial(spec)
     history: list[Mapping[str, Any]] = []
     model: Any = base
     for phase in range(data.phases - 1):
-        model, trainer = _train_phase(spec, data, folder, model, phase, report_progress)
+        model, trainer = _train_phase(spec, data, folder, model, phase, inferred, report_progress)
         _keep_phase(folder, phase, model)
         ledger.add(trainer.ledger)
         history += _history(trainer, phase)
     last = data.phases - 1
-    model, trainer = _train_phase(spec, data, folder, model, last, report_progress)
+    model, trainer = _train_phase(spec, data, folder, model, last, inferred, report_progress)
     ledger.add(trainer.ledger)
     history += _history(trainer, last)
     stage, fit = _candidates(model, trainer)
@@ -136,19 +147,36 @@ def _make(
         _keep_checkpoints(_stages(folder, last) / stage, folder / "checkpoints", fit)
     state = model.state_dict() if isinstance(model, nn.Module) else model
     names = {"task": spec.task.reference, "fold": spec.fold, "method": spec.label}
-    cell = store.finish(spec, CellFiles(state, records, history, ledger.as_dict(), {**provenance(), **names}))
+    tables = () if inferred is None else inferred.tables
+    files = CellFiles(state, records, history, ledger.as_dict(), {**provenance(), **names}, tables)
+    cell = store.finish(spec, files)
     shutil.rmtree(cell.folder / "stages", ignore_errors=True)
     return cell
 
 
 def _train_phase(
-    spec: CellSpec, data: TaskData, folder: Path, model: Any, phase: int, report_progress: Progress | None
+    spec: CellSpec,
+    data: TaskData,
+    folder: Path,
+    model: Any,
+    phase: int,
+    inferred: InferredGroups | None,
+    report_progress: Progress | None,
 ) -> tuple[Any, Trainer]:
     """Let the last method of the chain train or repair in one phase; its finished stages are not run again."""
     method, trainer = spec.chain[-1], _trainer(spec, _stages(folder, phase), report_progress)
     view = _view(method, data, spec, trainer.ledger, phase)
+    if inferred is not None:
+        view = inferred.put_into(view)
     with trainer.timed(), trainer.randomness(f"phase {phase}"):
         return method.fit(view, trainer, model), trainer
+
+
+def _inferred(spec: CellSpec, data: TaskData, reference: nn.Module) -> InferredGroups:
+    """Groups of the rows that the last method sees."""
+    assert spec.inference is not None, "a spec with a reference has an inference"
+    view = _view(spec.chain[-1], data, spec, Ledger())
+    return infer_groups(view, data, spec.inference, reference, seed_for(spec.seed, "groups"))
 
 
 def _history(trainer: Trainer, phase: int) -> list[Mapping[str, Any]]:

@@ -9,9 +9,10 @@ import torch
 from holdfast.core.augmentation import Augmentation
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
+from holdfast.core.inference import GroupInference
 from holdfast.core.method import Method
 from holdfast.core.others_code import running
-from holdfast.core.task import Kind, Model, TaskData, check_needs
+from holdfast.core.task import Kind, Model, TaskData, check_needs, concatenate
 from holdfast.training import SelectionRule
 
 
@@ -67,6 +68,20 @@ def check_classes(chain: Sequence[Method], data: TaskData, fold: str = "") -> No
                 f"{where}all rows in role {role!r} are of class {data.classes[found[0]]!r}: there is nothing to learn; "
                 "hold out other environments or take more rows"
             )
+
+
+def check_inference(inference: GroupInference, data: TaskData) -> None:
+    """Refuse to infer groups where this cannot be done.
+
+    Raises:
+        UserError: One line that says why.
+    """
+    what = f"group inference {inference.name!r}"
+    if data.kind not in inference.kinds:
+        raise UserError(f"{what} is for {' and '.join(inference.kinds)}: this task is {data.kind}")
+    if data.phases > 1:
+        raise UserError(f"{what} needs all rows at once: this task has {data.phases} phases")
+    inference.check(concatenate([split.data for split in data.with_role("train")]))
 
 
 def check_rule(rule: SelectionRule, data: TaskData) -> None:

@@ -69,10 +69,10 @@ def _cost(label: str, cells: Sequence[tuple[Fold, CellSpec]], evaluations: Seque
 
 
 def _short(fold: Fold, spec: CellSpec, root: Path, evaluations: Sequence[Evaluation]) -> tuple[float, float]:
-    """Seconds and bytes of a short training with its evaluation; the beginning of a chain is made before."""
+    """Seconds and bytes of a short training with its evaluation; what it goes on from is made before."""
     store = CellStore(root)
-    if spec.prefix is not None:
-        finish_cell(spec.prefix, fold.data, store)
+    for earlier in filter(None, (spec.prefix, spec.reference)):
+        finish_cell(earlier, fold.data, store)
     start = time.perf_counter()
     cell = finish_cell(spec, fold.data, store)
     evaluate_cell(spec, cell, fold.data, evaluations)

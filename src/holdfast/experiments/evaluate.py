@@ -76,6 +76,7 @@ def read_result(store: CellStore, what: Evaluated) -> CellResult:
         artifacts={
             **{reference: result.artifacts for reference, result in results.items()},
             "training": training_curves(cell.history),
+            "inferred groups": cell.groups,
         },
         records=cell.records,
         scores=cell.scores(what.scores),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Predictor
+from holdfast.core.inference import GroupInference
 from holdfast.core.method import Method
 from holdfast.core.options import instantiate
 from holdfast.core.registry import Plugin, create, lookup
@@ -43,6 +45,8 @@ def finished_model(cell: Cell) -> tuple[Predictor, TaskData, CellSpec]:
         numerics=Numerics(**content["numerics"]),
         rule=create(SelectionRule, "validation" if data.with_role("selection") else "last"),
     )
+    if "groups" in content:
+        spec = dataclasses.replace(spec, inference=_made_again(GroupInference, content["groups"]["inference"]))
     model = load_module(spec, cell, data) if cell.is_module else cell.estimator()
     return finished_predictor(spec, cell, data, model), data, spec
 

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 
 from holdfast.core.augmentation import Augmentation
 from holdfast.core.errors import UserError
+from holdfast.core.inference import GroupInference
 from holdfast.core.method import Method
 from holdfast.core.task import Model, Task, TaskData
-from holdfast.experiments.checks import check_augmentations, check_chain, check_classes, check_model, check_rule
+from holdfast.experiments.checks import (
+    check_augmentations,
+    check_chain,
+    check_classes,
+    check_inference,
+    check_model,
+    check_rule,
+)
 from holdfast.experiments.numerics import Numerics
 from holdfast.experiments.spec import CellSpec, label_of
 from holdfast.training import Budget, SelectionRule
@@ -45,6 +53,7 @@ class Grid:
         model: Overrides the task's architecture.
         numerics: Threads, device, precision.
         augment: What is done to the images of training batches, in order.
+        inference: What makes the environments that methods see; the task's own by default.
     """
 
     folds: tuple[Fold, ...]
@@ -56,6 +65,7 @@ class Grid:
     model: Model | None = None
     numerics: Numerics = Numerics()  # frozen
     augment: tuple[Augmentation, ...] = ()
+    inference: GroupInference | None = None
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -83,6 +93,8 @@ class Grid:
         for fold in self.folds:
             check_model(self._model(fold), fold.data)
             check_rule(self.rule, fold.data)
+            if self.inference is not None:
+                check_inference(self.inference, fold.data)
             for chain in self.chains:
                 check_chain(chain, fold.data)
                 check_augmentations(self.augment, chain, fold.data)
@@ -105,6 +117,7 @@ class Grid:
             numerics=self.numerics,
             rule=self.rule,
             augment=self.augment,
+            inference=self.inference,
         )
 
 

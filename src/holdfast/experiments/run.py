@@ -18,8 +18,9 @@ from holdfast.experiments.evaluate import Evaluated, read_result
 from holdfast.experiments.executors import Executor, Inline, make_grid
 from holdfast.experiments.grid import Fold, Grid
 from holdfast.experiments.results import RunResult, TaskSummary
-from holdfast.experiments.spec import CellSpec, hash_of
+from holdfast.experiments.spec import CellSpec, hash_of, label_of, looks_at_environments
 from holdfast.experiments.store import CellStore
+from holdfast.methods.pooled import Pooled
 from holdfast.selection.samplers import MAX_ENVIRONMENTS
 
 FEW_ROWS = 30
@@ -77,7 +78,7 @@ def run_grid(
     made = make_grid(grid, CellStore(root / "cells"), evaluations, executor, report_progress)
     record = RunRecord(
         command=command,
-        task=summary_of(grid.folds, grid.batch_size),
+        task=_with_inference(summary_of(grid.folds, grid.batch_size), grid),
         methods=grid.labels,
         trials=trials or dict.fromkeys(grid.labels, 1),
         rule=grid.rule.reference,
@@ -173,6 +174,16 @@ def summary_of(folds: Sequence[Fold], batch_size: int | None = None) -> TaskSumm
     )
 
 
+def _with_inference(summary: TaskSummary, grid: Grid) -> TaskSummary:
+    """The facts with where the groups come from that methods see in place of environments."""
+    if grid.inference is None:
+        return summary
+    first = f"{grid.inference.first:.3g} of the updates"
+    note = f"methods see groups that {grid.inference.reference} inferred from a network trained by {Pooled.name} for "
+    per_step = f"as many rows of each inferred group, unless a method says otherwise; {summary.per_step} where none are"
+    return dataclasses.replace(summary, notes=(*summary.notes, note + first), per_step=per_step)
+
+
 def _notes(folds: Sequence[Fold]) -> tuple[str, ...]:
     """The notes of all folds, each once; those that differ in their counts only are one, and some are of one fold."""
     found: dict[str, list[tuple[str, str]]] = {}
@@ -194,7 +205,15 @@ def _warnings(grid: Grid) -> tuple[str, ...]:
         warnings.append(
             f"checkpoints were selected by {grid.rule.name}, which looks at test rows: upper bounds, no results"
         )
-    return (*warnings, *_small_environments(grid))
+    return (*warnings, *_blind_methods(grid), *_small_environments(grid))
+
+
+def _blind_methods(grid: Grid) -> Iterator[str]:
+    """For which methods inferred groups change nothing."""
+    blind = [label_of(chain) for chain in grid.chains if not looks_at_environments(chain)]
+    if grid.inference is not None and blind:
+        listed, verb = ", ".join(blind), "looks" if len(blind) == 1 else "look"
+        yield f"{listed} {verb} at no environments: inferred groups change nothing there"
 
 
 def _small_environments(grid: Grid) -> Iterator[str]:

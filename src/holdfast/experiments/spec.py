@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.augmentation import Augmentation
+from holdfast.core.inference import GroupInference
 from holdfast.core.method import Method
 from holdfast.core.task import Model, Task
 from holdfast.experiments.numerics import Numerics
+from holdfast.methods.pooled import Pooled
 from holdfast.training import Budget, SelectionRule
 
 
@@ -31,6 +33,8 @@ class CellSpec:
         numerics: Threads, device, precision.
         rule: Which checkpoint a chain goes on from; hashed only where there is a chain.
         augment: What is done to the images of training batches, in order; hashed only where there is something.
+        inference: What makes the environments that methods see; None for the task's own. Hashed only where a method of
+            the chain looks at environments.
     """
 
     task: Task
@@ -44,6 +48,7 @@ class CellSpec:
     numerics: Numerics
     rule: SelectionRule
     augment: tuple[Augmentation, ...] = ()
+    inference: GroupInference | None = None
 
     @property
     def label(self) -> str:
@@ -65,6 +70,15 @@ class CellSpec:
         """The cell whose model this one starts from."""
         return dataclasses.replace(self, chain=self.chain[:-1]) if len(self.chain) > 1 else None
 
+    @property
+    def reference(self) -> CellSpec | None:
+        """The cell of the network from which groups are inferred for the last method; None where it needs none."""
+        if self.inference is None or not self.chain[-1].needs().environments:
+            return None
+        amount = max(1, round(self.inference.first * self.budget.amount))
+        budget = dataclasses.replace(self.budget, amount=amount)
+        return dataclasses.replace(self, chain=(Pooled(),), budget=budget, inference=None)
+
     def hashed(self) -> dict[str, Any]:
         """Everything that decides the numbers, as plain JSON."""
         content: dict[str, Any] = {
@@ -78,12 +92,19 @@ class CellSpec:
         }
         if self.augment:
             content["augment"] = [augmentation.describe() for augmentation in self.augment]
+        if self.inference is not None and looks_at_environments(self.chain):
+            content["groups"] = {"inference": self.inference.describe(), "reference": [Pooled().describe()]}
         return content if len(self.chain) == 1 else {**content, "rule": self.rule.describe()}
 
 
 def label_of(chain: Sequence[Method]) -> str:
     """A chain as typed: ``erm+dfr``."""
     return "+".join(method.reference for method in chain)
+
+
+def looks_at_environments(chain: Sequence[Method]) -> bool:
+    """Whether it matters to a chain what the environments are."""
+    return any(method.needs().environments for method in chain)
 
 
 def hash_of(content: Any) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from holdfast.core.artifacts import Table, from_json, to_json
+from holdfast.core.artifacts import Artifact, Table, from_json, to_json
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Finding, Measurement, Result
 from holdfast.core.files import Unreadable, atomic_path, read_json, read_tree, write_json, write_text, write_tree
@@ -35,6 +35,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "ledger": tuple(field.name for field in dataclasses.fields(Ledger)),
 }
 _CHECKSUMS = "checksums.json"
+_GROUPS = "groups.json"
 _NECESSARY = (*(f"{name}.json" for name in _KEYS), "records.parquet", "log.jsonl", _CHECKSUMS)
 
 
@@ -81,6 +82,14 @@ class Cell:
         with self._undamaged("log.jsonl") as path:
             lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
             return tuple({"step": line["step"], **line} for line in lines)
+
+    @property
+    def groups(self) -> tuple[Artifact, ...]:
+        """What is said of the groups that were inferred for it; nothing where none were."""
+        if not (self.folder / _GROUPS).exists():
+            return ()
+        with self._undamaged(_GROUPS) as path:
+            return tuple(map(from_json, read_json(path)))
 
     @property
     def is_module(self) -> bool:
@@ -290,6 +299,7 @@ class CellFiles:
         history: Scalars along the training.
         ledger: Costs.
         provenance: Recorded and not hashed.
+        groups: What is said of inferred groups.
     """
 
     model: Any
@@ -297,6 +307,7 @@ class CellFiles:
     history: Sequence[Mapping[str, Any]]
     ledger: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    groups: Sequence[Table] = ()
 
     def write(self, folder: Path) -> None:
         """Write every file, each whole or not at all."""
@@ -308,6 +319,8 @@ class CellFiles:
         write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.history))
         write_json(folder / "ledger.json", self.ledger)
         write_json(folder / "provenance.json", self.provenance)
+        if self.groups:
+            write_json(folder / _GROUPS, [to_json(table) for table in self.groups])
 
 
 def _checksums(folder: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ from holdfast.losses.diversity import (
 )
 from holdfast.losses.environment_inference import inferred_environments, scale_slopes
 from holdfast.losses.environments import EnvironmentLosses, environment_means
+from holdfast.losses.error_sets import error_set
 from holdfast.losses.gradient_agreement import GradientAlignment, GradientVariances
 from holdfast.losses.penalties import InvariantRisk, Penalty, SquaredOutputs, VarianceOfRisks
 from holdfast.losses.per_example import (
@@ -49,6 +50,7 @@ __all__ = [
     "dispute",
     "divergence_from_prior",
     "environment_means",
+    "error_set",
     "generalized_cross_entropy",
     "half_squared_error",
     "inferred_environments",

@@ -1,0 +1,1 @@
+"""Group inference: one file per way to groups that no column names."""
