@@ -428,3 +428,19 @@ def test_an_environment_without_weight_is_no_traceback(call: Call, patients: pd.
     called = call("run", "t.csv", *ROLES, *words)
     assert called.code == 0, called.err
     assert sorted(called.json["folds"]) == ["north", "south"]
+
+
+@pytest.mark.parametrize(
+    ("inference", "message"),
+    [
+        ("eil", "unknown inference 'eil': did you mean 'eiil'?"),
+        ("errors:first=2", "inference 'errors': first=2.0 is out of range: it must lie in [0.0001, 1]"),
+        ("features:number=1", "inference 'features': number=1 is out of range: it must be at least 2"),
+        ("features:number=30", "30 clusters of class 0 are more groups than its"),
+        ("errors:frist=0.1", "unknown option of inference 'errors' 'frist': did you mean 'first'?"),
+    ],
+)
+def test_group_inference_that_cannot_be(run: Call, inference: str, message: str) -> None:
+    called = run("--infer-groups", inference, method="group-dro")
+    assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
+    assert message in called.err

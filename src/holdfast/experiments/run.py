@@ -178,10 +178,13 @@ def _with_inference(summary: TaskSummary, grid: Grid) -> TaskSummary:
     """The facts with where the groups come from that methods see in place of environments."""
     if grid.inference is None:
         return summary
-    first = f"{grid.inference.first:.3g} of the updates"
-    note = f"methods see groups that {grid.inference.reference} inferred from a network trained by {Pooled.name} for "
-    per_step = f"as many rows of each inferred group, unless a method says otherwise; {summary.per_step} where none are"
-    return dataclasses.replace(summary, notes=(*summary.notes, note + first), per_step=per_step)
+    note = (
+        f"methods that look at environments see groups instead, which {grid.inference.reference} inferred from a "
+        f"network trained by {Pooled.name} for {100 * grid.inference.first:.3g} % of the updates; what is measured "
+        "keeps the task's own environments and groups"
+    )
+    per_step = "as many rows of each inferred group, unless a method says otherwise"
+    return dataclasses.replace(summary, notes=(*summary.notes, note), per_step=per_step)
 
 
 def _notes(folds: Sequence[Fold]) -> tuple[str, ...]:

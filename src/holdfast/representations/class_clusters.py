@@ -65,7 +65,7 @@ def _reduced(features: NDArray[Any], seed: int) -> NDArray[Any]:
 
     width = min(COMPONENTS, *features.shape)
     values = features.astype(np.float64)
-    return values if width == features.shape[1] else PCA(width, random_state=seed).fit_transform(values)
+    return values if width == features.shape[1] or width < 2 else PCA(width, random_state=seed).fit_transform(values)
 
 
 def _clusters(features: NDArray[Any], seed: int, number: int | None, most: int) -> NDArray[np.int64]:
