@@ -21,6 +21,7 @@ COMMANDS_RUN = {
     "docs/diverse-models.md",
     "docs/hard-to-vary.md",
     "docs/images.md",
+    "docs/inferred-groups.md",
     "docs/interventions.md",
     "docs/quickstart.md",
     "docs/models.md",

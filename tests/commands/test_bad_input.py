@@ -435,8 +435,8 @@ def test_an_environment_without_weight_is_no_traceback(call: Call, patients: pd.
     [
         ("eil", "unknown inference 'eil': did you mean 'eiil'?"),
         ("errors:first=2", "inference 'errors': first=2.0 is out of range: it must lie in [0.0001, 1]"),
-        ("features:number=1", "inference 'features': number=1 is out of range: it must be at least 2"),
-        ("features:number=30", "30 clusters of class 0 are more groups than its"),
+        ("features:number=1", "inference 'features': number=1 is out of range: it must lie in [2, inf]"),
+        ("features:number=30", "30 clusters of class 1 are more groups than its 15 rows: ask for fewer"),
         ("errors:frist=0.1", "unknown option of inference 'errors' 'frist': did you mean 'first'?"),
     ],
 )
