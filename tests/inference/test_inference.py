@@ -46,6 +46,16 @@ def test_groups_within_labels_are_the_values_of_the_shortcut(name: str) -> None:
     assert len(groups.names) == 4
 
 
+def test_gradients_put_rows_that_are_surely_right_with_those_that_hardly_move_the_head() -> None:
+    h = torch.tensor([0.1, 6.0, -2.0]).repeat(10)
+    network = nn.Sequential(nn.Identity(), nn.Linear(1, 2, bias=False))
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([[1.0], [-1.0]]))
+    rows = Dataset(h[:, None], torch.zeros(30, dtype=torch.int64), Column.constant(30))
+    groups = create(GroupInference, "gradients:number=2").infer(rows, network, seed=0)
+    assert torch.equal(groups.codes, (h < 0).long())
+
+
 @pytest.mark.parametrize("name", plugins("inference"))
 def test_equal_seeds_give_equal_codes_in_range(name: str) -> None:
     rows, network, _ = shortcut()
