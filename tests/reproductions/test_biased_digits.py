@@ -44,10 +44,11 @@ def task() -> TaskData:
 
 
 def test_accuracies_of_networks_that_read_one_factor() -> None:
-    assert accuracies(Reads(0), task()) == Accuracies(1.0, 1.0, 1.0, 0.0)
-    assert accuracies(Reads(1), task()) == Accuracies(0.0, 1.0, 0.0, 1.0)
+    assert accuracies(Reads(0), task()) == Accuracies(1.0, 1.0, 1.0, 1.0, 0.0)
+    assert accuracies(Reads(1), task()) == Accuracies(0.0, 1.0, 0.1, 0.0, 1.0)
     found = accuracies(Reads(2), task())
     assert found.conflicting == pytest.approx(89 / 90)
+    assert found.unbiased == pytest.approx(99 / 100)
     assert (found.aligned, found.worst_cell, found.follows_color) == (1.0, 0.0, 0.0)
 
 
@@ -56,7 +57,7 @@ def test_accuracies_of_networks_that_read_one_factor() -> None:
     [(0.59, 0.98, "holds"), (0.61, 0.98, "fails"), (0.5, 0.97, "fails"), (0.8, 0.99, "fails")],
 )
 def test_gce(conflicting: float, aligned: float, verdict: str) -> None:
-    plain, good = Accuracies(0.7, 0.995, 0.1, 0.2), Accuracies(0.4, 0.99, 0.0, 0.5)
+    plain, good = Accuracies(0.7, 0.995, 0.73, 0.1, 0.2), Accuracies(0.4, 0.99, 0.46, 0.0, 0.5)
     last = dataclasses.replace(good, conflicting=conflicting, aligned=aligned)
     assert mechanisms_gce.judged([plain] * 3, [good, good, last]).verdict == verdict
 
