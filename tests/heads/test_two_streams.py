@@ -46,7 +46,8 @@ def test_the_networks_given_are_left_as_they_are() -> None:
     assert torch.equal(base(X), before)
 
 
-def test_what_comes_after_the_last_layer_is_refused() -> None:
-    after = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3), nn.Unflatten(1, (1, -1)))
+@pytest.mark.parametrize("last", [nn.Unflatten(1, (1, -1)), nn.AdaptiveAvgPool1d(2)], ids=["shape", "width"])
+def test_what_comes_after_the_last_layer_is_refused(last: nn.Module) -> None:
+    after = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3), last)
     with pytest.raises(UserError, match="two streams"):
         TwoStreams(after, network())(X)

@@ -61,6 +61,13 @@ def test_accuracies_of_networks_that_read_one_factor() -> None:
     assert (found.aligned, found.worst_cell, found.follows_color) == (1.0, 0.0, 0.0)
 
 
+def test_pairs_count_the_same_however_many_rows_they_have() -> None:
+    whole = task()
+    rows = whole.split("test").data.take(torch.cat([torch.arange(100), torch.full((50,), 34)]))
+    often = dataclasses.replace(whole, splits=(Split("test", "test", rows),))
+    assert accuracies(Reads(2), often).unbiased == pytest.approx(99 / 100)
+
+
 @pytest.mark.parametrize(
     ("conflicting", "aligned", "verdict"),
     [(0.59, 0.98, "holds"), (0.61, 0.98, "fails"), (0.5, 0.97, "fails"), (0.8, 0.99, "fails")],
@@ -157,7 +164,7 @@ def test_a_probe_reads_the_color_off_the_features_that_have_it(where: str) -> No
     class Features(TwoStreams):
         def features(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
             color = nn.functional.one_hot(x[:, 1].long(), 10).float()
-            noise = torch.zeros(len(x), 2)
+            noise = torch.randn(len(x), 60, generator=torch.Generator().manual_seed(1))  # wide enough to fit by heart
             return (color, noise) if where == "main" else (noise, color)
 
     main, biased = mechanisms_dfa.colors_read(Features(nn.Linear(3, 2), nn.Linear(3, 2)), shuffled_task())
