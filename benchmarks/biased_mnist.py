@@ -1,8 +1,8 @@
 """Digits of which nearly all have the color of their class: which methods learn the digit, and by how much.
 
 Run with ``python benchmarks/biased_mnist.py [FOLDER]``; it prints the page and writes
-``docs/benchmarks/biased_mnist.md``. About an hour and a half on one core; with a folder for the cells a run that was stopped goes
-on. Needs MNIST in the folder that HOLDFAST_DATA names.
+``docs/benchmarks/biased_mnist.md``. About an hour and a half on one core; with a folder for the cells a run that was
+stopped goes on. Needs MNIST in the folder that HOLDFAST_DATA names.
 """
 
 from __future__ import annotations
