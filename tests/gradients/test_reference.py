@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from holdfast.core.errors import UserError
+from holdfast.core.errors import HoldfastError
 from holdfast.gradients import AndMask, Mean, ReferenceEngine, Stats
 from holdfast.gradients.aggregators import Aggregator
 
@@ -160,6 +160,6 @@ def test_an_aggregator_gets_its_state_back() -> None:
 def test_what_would_silently_be_wrong_is_refused(change: object, message: str) -> None:
     x, y, groups, _ = rows()
     model = network()
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(HoldfastError, match=message):
         ReferenceEngine(model).backward(*change(losses(model, x, y), groups))
     assert all(p.grad is None for p in model.parameters())

@@ -11,6 +11,7 @@ from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError
 from holdfast.core.predictors import forward
 from holdfast.core.task import TrainingView
+from holdfast.methods.dfa import DFA
 from holdfast.methods.eiil import EIIL
 from holdfast.methods.gce import GCE
 from holdfast.methods.jtt import JTT
@@ -45,6 +46,7 @@ def test_failures_of_the_biased_network_are_learnt() -> None:
     _, biased = right(GCE(optimizer=optimizer))
     assert biased < 0.1
     assert right(LfF(optimizer=optimizer))[1] > biased + 0.5
+    assert right(DFA(optimizer=optimizer))[1] > biased + 0.5
     assert right(JTT(first=0.25, optimizer=optimizer), steps=200)[1] > biased + 0.5
 
 

@@ -12,15 +12,17 @@ from torch import Tensor, nn
 from holdfast.core.data import Column, Dataset
 from holdfast.core.reproduction import Reproduction
 from holdfast.core.task import Split, TaskData
+from holdfast.heads.two_streams import TwoStreams
 from holdfast.models.mlp import MLP
-from holdfast.reproductions import mechanisms_eiil, mechanisms_gce, mechanisms_jtt, mechanisms_lff
+from holdfast.reproductions import mechanisms_dfa, mechanisms_eiil, mechanisms_gce, mechanisms_jtt, mechanisms_lff
 from holdfast.reproductions.biased_digits import Accuracies, accuracies
+from holdfast.reproductions.mechanisms_dfa import MechanismsDfa
 from holdfast.reproductions.mechanisms_eiil import MechanismsEiil
 from holdfast.reproductions.mechanisms_gce import MechanismsGce
 from holdfast.reproductions.mechanisms_jtt import MechanismsJtt
 from holdfast.reproductions.mechanisms_lff import MechanismsLff, Outcome
 
-CLAIMS = [MechanismsEiil(), MechanismsGce(), MechanismsJtt(), MechanismsLff()]
+CLAIMS = [MechanismsDfa(), MechanismsEiil(), MechanismsGce(), MechanismsJtt(), MechanismsLff()]
 
 
 class Reads(nn.Module):
@@ -43,12 +45,27 @@ def task() -> TaskData:
     return TaskData("classification", (Split("test", "test", rows),), MLP(), classes=tuple("0123456789"))
 
 
+def shuffled_task() -> TaskData:
+    """The same rows in random order."""
+    whole = task()
+    rows = whole.split("test").data.take(torch.randperm(100, generator=torch.Generator().manual_seed(0)))
+    return dataclasses.replace(whole, splits=(Split("test", "test", rows),))
+
+
 def test_accuracies_of_networks_that_read_one_factor() -> None:
-    assert accuracies(Reads(0), task()) == Accuracies(1.0, 1.0, 1.0, 0.0)
-    assert accuracies(Reads(1), task()) == Accuracies(0.0, 1.0, 0.0, 1.0)
+    assert accuracies(Reads(0), task()) == Accuracies(1.0, 1.0, 1.0, 1.0, 0.0)
+    assert accuracies(Reads(1), task()) == Accuracies(0.0, 1.0, 0.1, 0.0, 1.0)
     found = accuracies(Reads(2), task())
     assert found.conflicting == pytest.approx(89 / 90)
+    assert found.unbiased == pytest.approx(99 / 100)
     assert (found.aligned, found.worst_cell, found.follows_color) == (1.0, 0.0, 0.0)
+
+
+def test_pairs_count_the_same_however_many_rows_they_have() -> None:
+    whole = task()
+    rows = whole.split("test").data.take(torch.cat([torch.arange(100), torch.full((50,), 34)]))
+    often = dataclasses.replace(whole, splits=(Split("test", "test", rows),))
+    assert accuracies(Reads(2), often).unbiased == pytest.approx(99 / 100)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +73,7 @@ def test_accuracies_of_networks_that_read_one_factor() -> None:
     [(0.59, 0.98, "holds"), (0.61, 0.98, "fails"), (0.5, 0.97, "fails"), (0.8, 0.99, "fails")],
 )
 def test_gce(conflicting: float, aligned: float, verdict: str) -> None:
-    plain, good = Accuracies(0.7, 0.995, 0.1, 0.2), Accuracies(0.4, 0.99, 0.0, 0.5)
+    plain, good = Accuracies(0.7, 0.995, 0.73, 0.1, 0.2), Accuracies(0.4, 0.99, 0.46, 0.0, 0.5)
     last = dataclasses.replace(good, conflicting=conflicting, aligned=aligned)
     assert mechanisms_gce.judged([plain] * 3, [good, good, last]).verdict == verdict
 
@@ -114,6 +131,46 @@ def test_eiil(last: tuple[float, float, float], verdict: str) -> None:
 def test_eiil_surely_below_the_threshold_fails() -> None:
     outcomes = np.array([(1.0, 0.4, 0.3), (1.0, 0.41, 0.3), (1.0, 0.42, 0.3)])
     assert mechanisms_eiil.judged(outcomes).verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({}, "holds"),
+        ({"dfa": (0.79, 0.9), "lff": (0.8, 0.9)}, "holds"),
+        ({"dfa": (0.77, 0.9), "lff": (0.8, 0.9)}, "fails"),
+        ({"plain": (0.76, 0.9)}, "fails"),
+        ({"plain": (0.74, 0.9)}, "holds"),
+        ({"read": (0.5, 0.94)}, "fails"),
+        ({"read": (0.96, 0.96)}, "fails"),
+    ],
+    ids=str,
+)
+def test_dfa(changed: dict[str, tuple[float, float]], verdict: str) -> None:
+    good = mechanisms_dfa.Outcome(plain=(0.5, 0.99), lff=(0.7, 0.95), dfa=(0.8, 0.95), read=(0.6, 0.97))
+    last = dataclasses.replace(good, **changed)
+    outcomes = [dataclasses.replace(last, dfa=(last.dfa[0] + off, 0.9)) for off in (-0.001, 0.0, 0.001)]
+    assert mechanisms_dfa.judged(outcomes).verdict == verdict
+
+
+def test_dfa_with_an_interval_that_holds_a_threshold_is_inconclusive() -> None:
+    good = mechanisms_dfa.Outcome(plain=(0.5, 0.99), lff=(0.7, 0.95), dfa=(0.8, 0.95), read=(0.6, 0.97))
+    worse = dataclasses.replace(good, dfa=(0.51, 0.9))
+    assert mechanisms_dfa.judged([good, good, worse]).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("where", ["main", "biased"])
+def test_a_probe_reads_the_color_off_the_features_that_have_it(where: str) -> None:
+    class Features(TwoStreams):
+        def features(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+            color = nn.functional.one_hot(x[:, 1].long(), 10).float()
+            noise = torch.randn(len(x), 60, generator=torch.Generator().manual_seed(1))  # wide enough to fit by heart
+            return (color, noise) if where == "main" else (noise, color)
+
+    main, biased = mechanisms_dfa.colors_read(Features(nn.Linear(3, 2), nn.Linear(3, 2)), shuffled_task())
+    has, lacks = (main, biased) if where == "main" else (biased, main)
+    assert has == 1.0
+    assert lacks < 0.3
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

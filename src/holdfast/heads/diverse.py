@@ -55,16 +55,16 @@ class DiverseHeads(nn.Module):
         rows = slice(head * C, (head + 1) * C)
         own = {name: values[rows].clone() for name, values in wide.state_dict().items()}
         layer.load_state_dict(own, assign=True)
-        return _with_last_layer(self.network, layer.requires_grad_())
+        return with_last_layer(self.network, layer.requires_grad_())
 
 
 def widened(network: nn.Module, width: int) -> nn.Module:
     """A copy of a network whose last linear layer is a fresh one of another width."""
     own = last_linear(network)
-    return _with_last_layer(network, nn.Linear(own.in_features, width, own.bias is not None).to(own.weight))
+    return with_last_layer(network, nn.Linear(own.in_features, width, own.bias is not None).to(own.weight))
 
 
-def _with_last_layer(network: nn.Module, layer: nn.Linear) -> nn.Module:
+def with_last_layer(network: nn.Module, layer: nn.Module) -> nn.Module:
     """A copy of a network with this layer in place of its last linear one."""
     changed = copy.deepcopy(network)
     own = last_linear(changed)

@@ -58,12 +58,14 @@ class Accuracies:
     Attributes:
         conflicting: Where the color is another class's.
         aligned: Where it is the class's.
+        unbiased: The mean over all pairs of class and color.
         worst_cell: The least over all pairs of class and color.
         follows_color: Share of the conflicting rows that are named after their color.
     """
 
     conflicting: float
     aligned: float
+    unbiased: float
     worst_cell: float
     follows_color: float
 
@@ -79,6 +81,7 @@ def accuracies(network: nn.Module, task: TaskData) -> Accuracies:
     return Accuracies(
         float(right[conflict].mean()),
         float(right[~conflict].mean()),
+        float(of_cells.mean()),
         float(of_cells.min()),
         float((named == color)[conflict].mean()),
     )

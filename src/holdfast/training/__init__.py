@@ -2,6 +2,7 @@
 
 from holdfast.training.budget import Budget
 from holdfast.training.context import StepContext
+from holdfast.training.disentangled import DisentangledStep
 from holdfast.training.ensemble import EnsembleStep
 from holdfast.training.failure import FailureStep
 from holdfast.training.many import Member, fit_many, why_apart
@@ -22,6 +23,7 @@ __all__ = [
     "AdamW",
     "AndAdam",
     "Budget",
+    "DisentangledStep",
     "EnsembleStep",
     "FailureStep",
     "Fit",
