@@ -47,7 +47,7 @@ def test_verbs_and_options(offered: Callable[..., list[str]]) -> None:
 def test_names_of_plug_ins_also_in_lists_and_chains(offered: Callable[..., list[str]]) -> None:
     assert offered("run", "colored-digits", "--method", "and-m") == ["and-mask"]
     assert offered("run", "colored-digits", "--method", "erm,gro") == ["erm,group-dro"]
-    assert offered("run", "colored-digits", "--method", "irm,erm+df") == ["irm,erm+dfr"]
+    assert offered("run", "colored-digits", "--method", "irm,erm+dfr") == ["irm,erm+dfr"]
     assert offered("run", "x", "--evaluate", "rel") == ["reliance"]
     assert offered("run", "x", "--select", "worst-g") == ["worst-group"]
 
