@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import pages
 import torch
 
 from holdfast.core.files import read_json, write_json
@@ -28,7 +29,6 @@ from holdfast.statistics import mean_t
 from holdfast.tasks.colored_mnist_10 import ColoredMNIST10
 from holdfast.training import Budget, Trainer
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "biased_mnist.md"
 STRENGTHS, SEEDS, STEPS, BATCH = (0.99, 0.995), 5, 2500, 256
 MARGIN = 0.15
 PLAIN = "erm"
@@ -112,8 +112,8 @@ def section(strength: float, cells: Cells) -> Iterator[str]:
         f"|---|{'---|' * (len(COLUMNS) + 1)}",
     )
     for method, of_seeds in cells.items():
-        figures = [shown([getattr(found, column) for found in of_seeds]) for column in COLUMNS]
-        gain = "" if method == PLAIN else shown(gains(cells, method))
+        figures = [pages.percent([getattr(found, column) for found in of_seeds]) for column in COLUMNS]
+        gain = "" if method == PLAIN else pages.percent(gains(cells, method))
         yield f"| `{method}` | {' | '.join([*figures, gain])} |"
     yield from ("", verdict(cells))
 
@@ -129,22 +129,13 @@ def verdict(cells: Cells) -> str:
     )
 
 
-def shown(values: Sequence[float]) -> str:
-    """Mean and interval, in %."""
-    interval = mean_t([100 * value for value in values])
-    mean = f"{100 * statistics.fmean(values):.1f}"
-    return mean if interval.low is None else f"{mean} [{interval.low:.1f}, {interval.high:.1f}]"
-
-
 def main() -> None:
     """Write the page; cells lie in the folder given, or in one that is thrown away."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Folder(Path(sys.argv[1] if len(sys.argv) > 1 else temporary))
         folder.fill()
-        lines = list(page(folder))
-    print("\n".join(lines))
-    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        pages.write("biased_mnist.md", page(folder))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import pages
+
 from holdfast.core.artifacts import Curve
 from holdfast.core.registry import create
 from holdfast.core.task import Model, Task
@@ -27,7 +29,6 @@ from holdfast.methods.and_mask import AndMask
 from holdfast.tasks.random_labels import CHANGED
 from holdfast.training import Adam, Budget, Last
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "random_labels.md"
 REMEMBERED = 0.5
 LABELS = {"true labels": 0.0, "random labels": 1.0, "25 % random": 0.25}
 
@@ -157,11 +158,7 @@ def main() -> None:
     if name not in SIZES:
         sys.exit(f"random_labels.py: no size {name!r}: there is {', '.join(SIZES)}")
     with tempfile.TemporaryDirectory() as temporary:
-        lines = []
-        for line in page(name, Path(sys.argv[2] if len(sys.argv) > 2 else temporary)):
-            print(line, flush=True)
-            lines.append(line)
-    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        pages.write("random_labels.md", page(name, Path(sys.argv[2] if len(sys.argv) > 2 else temporary)))
 
 
 if __name__ == "__main__":

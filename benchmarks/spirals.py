@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import pages
 import torch
 
 from holdfast.core.artifacts import Curve
@@ -30,11 +31,9 @@ from holdfast.experiments.search import Limits, best, search
 from holdfast.experiments.store import CellStore
 from holdfast.models.mlp import MLP
 from holdfast.selection import EnvironmentSampler
-from holdfast.statistics import mean_t
 from holdfast.tasks.spirals_shortcuts import SpiralsShortcuts
 from holdfast.training import Adam, Budget, GradientStep, Trainer, Validation
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "spirals.md"
 SEEDS = 3
 NETWORK = MLP(hidden=(256, 256, 256), activation="leaky-relu")
 FALLING = "optimizer=Adam:optimizer.lr=0.01:optimizer.drops=[0.75]"
@@ -156,9 +155,7 @@ def page(folder: Path) -> Iterator[str]:
     )
     for row in ROWS:
         setting, found = accuracies(row, folder)
-        interval = mean_t([100 * value for value in found])
-        shown = f"{100 * statistics.fmean(found):.1f} [{interval.low:.1f}, {interval.high:.1f}]"
-        yield f"| {row.label} | {row.paper} | {shown} | {row.trials} | `{setting}` |"
+        yield f"| {row.label} | {row.paper} | {pages.percent(found)} | {row.trials} | `{setting}` |"
     yield from ("", "## Plain training on more environments", "")
     means = [
         statistics.fmean(remembered(count, seed, folder) for seed in range(AVERAGED_SEEDS)) for count in ENVIRONMENTS
@@ -186,11 +183,7 @@ def main() -> None:
     """Write the page; cells lie in the folder given, or in one that is thrown away."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        lines = []
-        for line in page(Path(sys.argv[1] if len(sys.argv) > 1 else temporary)):
-            print(line, flush=True)
-            lines.append(line)
-    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        pages.write("spirals.md", page(Path(sys.argv[1] if len(sys.argv) > 1 else temporary)))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ ten minutes on one core.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from pathlib import Path
 
+import pages
 import torch
 
 from holdfast.core.method import Method
@@ -20,7 +19,6 @@ from holdfast.reproductions.shortcut_gaps import ALL, IN_DISTRIBUTION, shortcut_
 from holdfast.statistics import mean_t
 from holdfast.tasks.multi_bias import CUES, MultiBias
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "whac_a_mole.md"
 SEEDS, STEPS, CLASSES, STRENGTH = 5, 1000, 3, 0.95
 COLUMNS = (IN_DISTRIBUTION, *CUES, ALL)
 Figures = Mapping[str, Sequence[float]]
@@ -89,25 +87,15 @@ def page() -> Iterator[str]:
         found = figures(reference)
         plain = found if plain is None else plain
         better, worse = changes(found, plain)
-        cells = [_shown(found[column]) for column in COLUMNS]
+        cells = [pages.percent(found[column]) for column in COLUMNS]
         index = "" if reference == PLAIN else "**yes**" if better and worse else "no"
         yield f"| `{reference}` | {' | '.join([*cells, ', '.join(better), ', '.join(worse), index])} |"
-
-
-def _shown(values: Sequence[float]) -> str:
-    interval = mean_t([100 * value for value in values])
-    mean = f"{100 * statistics.fmean(values):.1f}"
-    return mean if interval.low is None else f"{mean} [{interval.low:.1f}, {interval.high:.1f}]"
 
 
 def main() -> None:
     """Write the page."""
     torch.set_num_threads(1)
-    lines = []
-    for line in page():
-        print(line, flush=True)
-        lines.append(line)
-    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    pages.write("whac_a_mole.md", page())
 
 
 if __name__ == "__main__":

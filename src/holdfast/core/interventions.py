@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import torch
 
 from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError, unknown_name
 from holdfast.core.seeds import torch_rng
-from holdfast.core.task import TaskData
+
+if TYPE_CHECKING:
+    from holdfast.core.task import TaskData
 
 
 def factors_of(task: TaskData) -> tuple[str, ...]:

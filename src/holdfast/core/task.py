@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from holdfast.core.artifacts import Artifact
 from holdfast.core.data import Column, Dataset, join_inputs
 from holdfast.core.errors import HoldfastError, UserError
+from holdfast.core.interventions import check_intervention, with_factors_drawn_anew
 from holdfast.core.registry import Plugin
 from holdfast.core.simulator import Simulator
 
@@ -271,8 +272,7 @@ class TrainingView:
         A code means the same group in every role.
         """
         rows = list(self.data.values())
-        columns_only = [dataclasses.replace(data, x=data.index) for data in rows]
-        groups = concatenate(columns_only).grouped_by(names).environment
+        groups = concatenated_columns(rows).grouped_by(names).environment
         codes = torch.split(groups.codes, [len(data) for data in rows])
         grouped = {
             role: dataclasses.replace(data, environment=dataclasses.replace(groups, codes=part))
@@ -362,8 +362,6 @@ def check_needs(task: TaskData, needs: Needs, *, what: str = "method") -> None:
     for column in needs.columns:
         if column != "label":
             train.column(column)
-    from holdfast.core.interventions import check_intervention
-
     for names in needs.interventions:
         check_intervention(task, names, what=what)
 
@@ -394,9 +392,12 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
     )
 
 
-def _interventions(task: TaskData, needs: Needs, phase: int) -> dict[str, Dataset]:
-    from holdfast.core.interventions import with_factors_drawn_anew
+def concatenated_columns(parts: Sequence[Dataset]) -> Dataset:
+    """All columns of several data sets of one task, with row ids in place of the inputs, which are not read."""
+    return concatenate([dataclasses.replace(part, x=part.index) for part in parts])
 
+
+def _interventions(task: TaskData, needs: Needs, phase: int) -> dict[str, Dataset]:
     if not needs.interventions:
         return {}
     train = concatenate([split.data for split in task.with_role("train") if split.phase == phase])

@@ -17,9 +17,10 @@ from holdfast.core.artifacts import Artifact, ImageGrid, Matrix, Table, nested
 from holdfast.core.data import Dataset
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor, Result
+from holdfast.core.interventions import factors_of
 from holdfast.core.options import Range
 from holdfast.core.registry import register
-from holdfast.core.task import TaskData, concatenate
+from holdfast.core.task import TaskData, concatenated_columns
 from holdfast.core.words import count
 from holdfast.evaluations.sampled import FEWEST_ROWS, even_rows
 from holdfast.evaluations.scored import Level
@@ -106,10 +107,7 @@ class Interventions(Evaluation):
 
 def _drawn(task: TaskData) -> tuple[str, ...]:
     """The factors that the task draws its rows from, the label first."""
-    if task.render is None:
-        return ()
-    attributes = task.splits[0].data.attributes
-    return (LABEL, *(name for name in (task.associations or attributes) if name in attributes))
+    return (LABEL, *factors_of(task)) if task.render is not None else ()
 
 
 def _usable(task: TaskData, rows: Dataset, names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -171,10 +169,12 @@ class _Study:
         prediction = self.predictor.predict(dataclasses.replace(self.rows, x=x))
         return prediction.outputs.cpu().double().log_softmax(dim=1)
 
-    def drawn(self, factor: str, value: int) -> Tensor:
-        """The rows with a value of a factor."""
+    def drawn(self, factor: str, value: int, rows: Sequence[int] | None = None) -> Tensor:
+        """The rows, or some of them by position, with a value of a factor."""
         assert self.task.render is not None
-        return counterfactual_inputs(self.task.render, self.factors, self.rows.index, factor, value)
+        some = slice(None) if rows is None else torch.tensor(rows)
+        factors = {name: codes[some] for name, codes in self.factors.items()}
+        return counterfactual_inputs(self.task.render, factors, self.rows.index[some], factor, value)
 
     def names(self, factor: str) -> tuple[str, ...]:
         """Of the factor's values."""
@@ -183,7 +183,7 @@ class _Study:
     def shares(self, factor: str) -> tuple[Array, Array]:
         """How frequent each value is in training: in each class (C, V), and in all (V,)."""
         parts = [split.data for split in self.task.with_role("train") if split.data.y is not None]
-        train = concatenate([dataclasses.replace(part, x=part.index) for part in parts])
+        train = concatenated_columns(parts)
         codes = (train.labels if factor == LABEL else train.attributes[factor].codes).numpy()
         weight = np.ones(len(train)) if train.weight is None else train.weight.double().numpy()
         known = codes >= 0
@@ -407,7 +407,7 @@ def _pairs(effect: _Effect) -> ImageGrid:
         own = int(effect.values[row])
         shown = [own, *(value for value in others if value != own)][: len(others)]
         for value in shown:
-            x = study.drawn(effect.factor, value)[row : row + 1]
+            x = study.drawn(effect.factor, value, [row])
             images.append(nested(as_rgb(x.float().clamp(0, 1))[0].permute(1, 2, 0).tolist()))
             says, sure = int(effect.said[value, row].argmax()), np.exp(effect.said[value, row].max())
             captions.append(f"{names[value]} → {study.task.classes[says]} ({100 * sure:.0f} %)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from holdfast.core.data import Dataset
 from holdfast.core.errors import unknown_name
 from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor, Result
 from holdfast.core.registry import register
-from holdfast.core.task import TaskData, concatenate
+from holdfast.core.task import TaskData, concatenated_columns
 from holdfast.evaluations.scored import Level, ScoredRows, measured_splits, score
 from holdfast.statistics import simultaneous_level
 from holdfast.statistics.shortcut_gaps import CellAccuracies, Gap, cells_of, over_represented
@@ -65,7 +65,7 @@ class ShortcutGaps(Evaluation):
         training = [split.data for split in task.with_role("train") if split.data.y is not None]
         if not splits or not training:
             return Result()
-        train, test = _columns(training), _columns([split.data for split in splits])
+        train, test = concatenated_columns(training), concatenated_columns([split.data for split in splits])
         found, remarks = self._shortcuts(task, train)
         if not found:
             return Result(findings=tuple(Finding("", remark) for remark in remarks))
@@ -161,11 +161,6 @@ class _Cells:
             yield text + "."
         if accuracies.counts[1:].sum() == 0:
             yield "In no test row does a shortcut go with another class than the label: there is no gap to measure."
-
-
-def _columns(parts: Sequence[Dataset]) -> Dataset:
-    """All columns of several data sets, without inputs."""
-    return concatenate([replace(part, x=part.index) for part in parts])
 
 
 def _cells(found: Mapping[str, Codes], data: Dataset) -> Codes:

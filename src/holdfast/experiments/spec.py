@@ -75,8 +75,7 @@ class CellSpec:
         """The cell of the network from which groups are inferred for the last method; None where it needs none."""
         if self.inference is None or not self.chain[-1].needs().environments:
             return None
-        amount = max(1, round(self.inference.first * self.budget.amount))
-        budget = dataclasses.replace(self.budget, amount=amount)
+        budget = self.budget.part(self.inference.first)
         return dataclasses.replace(self, chain=(Pooled(),), budget=budget, inference=None)
 
     def hashed(self) -> dict[str, Any]:

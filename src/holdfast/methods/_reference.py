@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 
 from torch import Tensor, nn
 
@@ -26,10 +25,9 @@ def outputs_of_reference(
         part: Of the budget, in (0, 1].
         optimizer: The optimizer.
     """
-    budget = dataclasses.replace(trainer.budget, amount=max(1, round(part * trainer.budget.amount)))
     with trainer.randomness("reference"):
         network = method.build(view, base=copy.deepcopy(model))
     step = GradientStep(optimizer=optimizer)
-    reference = trainer.fit(network, view, step, stage="reference", budget=budget).model
+    reference = trainer.fit(network, view, step, stage="reference", budget=trainer.budget.part(part)).model
     trainer.ledger.forwards += len(view.train)
     return forward(reference, view.train.to("cpu", trainer.dtype), trainer.device)

@@ -15,9 +15,10 @@ from holdfast.core.method import Method
 from holdfast.core.options import LogUniform, Range, Uniform
 from holdfast.core.registry import register
 from holdfast.core.task import Needs, TrainingView
-from holdfast.losses import InvariantRisk, MeanOfEnvironments, inferred_environments
+from holdfast.losses import inferred_environments
 from holdfast.methods._reference import outputs_of_reference
-from holdfast.training import Adam, GradientStep, Optimizer, Schedule, Trainer
+from holdfast.methods.irm import IRM
+from holdfast.training import Adam, Optimizer, Trainer
 
 NAMES = ("the first network fits", "the first network would rather be less sure")
 
@@ -47,15 +48,8 @@ class EIIL(Method):
         return Needs(environments=False, kinds=("classification",))
 
     def fit(self, view: TrainingView, trainer: Trainer, model: nn.Module | None = None) -> nn.Module:
-        network = trainer.build(self, view, model)
-        inferred = self.inferred(view, trainer, model)
-        step = GradientStep(
-            risk=MeanOfEnvironments(),
-            penalties=[(self.penalty, InvariantRisk())],
-            optimizer=self.optimizer,
-            schedule=Schedule(penalty_from=self.penalty_from, penalty_before=1 / max(1.0, self.penalty)),
-        )
-        return trainer.fit(network, inferred, step).model
+        method = IRM(penalty=self.penalty, penalty_from=self.penalty_from, optimizer=self.optimizer)
+        return method.fit(self.inferred(view, trainer, model), trainer, model)
 
     def inferred(self, view: TrainingView, trainer: Trainer, model: nn.Module | None = None) -> TrainingView:
         """The view with the inferred environments on its training rows.

@@ -13,6 +13,7 @@ from holdfast.core.method import Method
 from holdfast.core.options import Choice, Range, Uniform
 from holdfast.core.registry import register
 from holdfast.core.task import Needs, TrainingView
+from holdfast.losses import error_set
 from holdfast.methods._reference import outputs_of_reference
 from holdfast.selection import RepeatingSampler
 from holdfast.training import Adam, GradientStep, Optimizer, Trainer
@@ -56,7 +57,7 @@ class JTT(Method):
         rows = view.train
         outputs = outputs_of_reference(self, view, trainer, model, self.first, self.optimizer)
         counted = torch.ones(len(rows), dtype=torch.bool) if rows.weight is None else rows.weight > 0
-        wrong = counted & (outputs.argmax(dim=1) != rows.labels)
+        wrong = counted & error_set(outputs, rows.labels)
         if not wrong.any() or torch.equal(wrong, counted):
             right, mend = ("no", "larger") if wrong.any() else ("every", "smaller")
             raise UserError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from holdfast.core.data import Dataset
+from holdfast.core.interventions import factors_of
 from holdfast.core.task import TaskData
 from holdfast.perturbations.image_parts import image_swaps
 
@@ -46,8 +47,7 @@ def exchangeable(task: TaskData, rows: Dataset) -> tuple[Dataset | pd.DataFrame,
     entries of vectors of at most 64 numbers; none where it has nothing of these.
     """
     if task.render is not None:
-        factors = task.associations or rows.attributes
-        return rows, tuple(_factor(task.render, factor) for factor in factors)
+        return rows, tuple(_factor(task.render, factor) for factor in factors_of(task))
     if task.raw is not None:
         return task.raw.rows(rows.index), tuple(_column(str(name)) for name in task.raw.frame.columns)
     if len(rows.input_shape) == 3:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from holdfast.core.reproduction import Estimate
+from holdfast.core.reproduction import Estimate, Finding
 from holdfast.statistics import mean_t
 
 
@@ -18,3 +20,13 @@ def estimated(values: ArrayLike) -> Estimate:
     found = np.asarray(values, dtype=np.float64)
     interval = mean_t(found)
     return Estimate(float(found.mean()), interval.low, interval.high, len(found))
+
+
+def decided(conditions: Mapping[str, bool], measured: Mapping[str, Estimate]) -> Finding:
+    """A claim that holds where every condition is met; the reason names those that are not, or else all of them.
+
+    >>> decided({"x ≥ 1": True, "y ≥ 2": False}, {}).reason
+    'y ≥ 2'
+    """
+    broken = [text for text, met in conditions.items() if not met]
+    return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))

@@ -14,7 +14,7 @@ from holdfast.core.registry import register
 from holdfast.core.reproduction import Estimate, Finding, Reproduction
 from holdfast.gradients import Aggregator, AndMask, Mean
 from holdfast.losses import half_squared_error
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.reproductions.linreg_networks import trained
 from holdfast.weights import (
     Bound,
@@ -102,8 +102,7 @@ class IlcConsistency(Reproduction):
                 ((shares >= LEAST_SHARE) & (shares <= 1 + 1e-9)).all()
             ),
         }
-        broken = [text for text, met in conditions.items() if not met]
-        return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))
+        return decided(conditions, measured)
 
     def _model(self, aggregator: Aggregator, seed: int) -> LossesByEnvironment:
         """The losses of the four rows around a model trained on all of them."""

@@ -13,7 +13,7 @@ from holdfast.core.registry import register
 from holdfast.core.reproduction import Finding, Reproduction
 from holdfast.gradients import Aggregator, AndMask, Mean
 from holdfast.losses import half_squared_error
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.reproductions.linreg_networks import trained
 
 
@@ -62,8 +62,7 @@ class IlcLinreg(Reproduction):
                 ((masked[:, 1] >= 2.6) & (masked[:, 1] <= 3.4)).all()
             ),
         }
-        broken = [text for text, met in conditions.items() if not met]
-        return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))
+        return decided(conditions, measured)
 
     def _train(self, aggregator: Aggregator, seed: int) -> tuple[float, float, float]:
         """Left-out loss, last weight and largest other weight after training on two environments."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.reproduction import Finding, Reproduction
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.reproductions.remembered import SOURCE, USES, all_trained
 from holdfast.tasks.data_folder import has_data_set
 
@@ -64,5 +64,4 @@ class IlcRandomLabels(Reproduction):
                 plain_true["test"].mean() - masked_true["test"].mean() <= 0.04
             ),
         }
-        broken = [text for text, met in conditions.items() if not met]
-        return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))
+        return decided(conditions, measured)

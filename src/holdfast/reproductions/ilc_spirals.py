@@ -16,7 +16,7 @@ from holdfast.core.reproduction import Finding, Reproduction
 from holdfast.core.task import Needs, TaskData, training_view
 from holdfast.gradients import Aggregator, AndMask, Mean
 from holdfast.models.mlp import MLP
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.tasks.spirals_shortcuts import SpiralsShortcuts
 from holdfast.training import Adam, Budget, GradientStep, LogSchedule, Trainer, Validation
 
@@ -71,8 +71,7 @@ class IlcSpirals(Reproduction):
             "accuracy of the mask ≥ .70 on every seed": bool((masked[:, 0] >= 0.70).all()),
             "accuracy of the mean gradient ≤ .58 on every seed": bool((plain[:, 0] <= 0.58).all()),
         }
-        broken = [text for text, met in conditions.items() if not met]
-        return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))
+        return decided(conditions, measured)
 
     def _accuracies(self, aggregator: Aggregator) -> np.ndarray:
         """(seeds, 2) accuracies with fresh shortcuts: of the selected checkpoint, and after the last update."""

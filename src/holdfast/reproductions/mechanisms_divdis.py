@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -16,7 +17,7 @@ from holdfast.core.reproduction import Finding, Reproduction
 from holdfast.core.task import TaskData, training_view
 from holdfast.methods.divdis import DivDis
 from holdfast.methods.erm import ERM
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.tasks.colored_digits import ColoredDigits
 from holdfast.training import Adam, Budget, Trainer
 
@@ -119,10 +120,10 @@ def judged(heads: np.ndarray, ten: np.ndarray, pair: np.ndarray) -> Finding:
         f"the other follows digit ≥ {DIGIT_OF_TWO:.2f} on every seed": bool((heads[:, 1, 1] >= DIGIT_OF_TWO).all()),
         f"both of the ERM pair follow color ≥ {COLOR} on every seed": bool((pair[:, :, 0] >= COLOR).all()),
     }
-    broken = [text for text, met in conditions.items() if not met]
     apart = ten[:, 0, 0].mean() >= COLOR and ten[:, 1, 1].mean() >= DIGIT
     beside = f"with ten classes, beside the verdict, heads {'come' if apart else 'do not come'} apart"
-    return Finding("fails" if broken else "holds", measured, "; ".join([*(broken or conditions), beside]))
+    finding = decided(conditions, measured)
+    return dataclasses.replace(finding, reason=f"{finding.reason}; {beside}")
 
 
 def _task(seed: int, classes: int) -> TaskData:

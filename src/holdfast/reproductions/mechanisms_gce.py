@@ -13,7 +13,7 @@ from holdfast.core.reproduction import Finding, Reproduction
 from holdfast.methods.erm import ERM
 from holdfast.methods.gce import GCE
 from holdfast.reproductions.biased_digits import NEEDS_MNIST, OPTIMIZER, USES, Accuracies, trained
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.tasks.data_folder import has_data_set
 
 STRENGTH = 0.95
@@ -74,5 +74,4 @@ def judged(plain: list[Accuracies], generalized: list[Accuracies]) -> Finding:
         f"conflicting: at least {BELOW} below cross-entropy on every seed": bool((loss >= BELOW).all()),
         f"aligned: within {WITHIN} on every seed": bool((apart <= WITHIN).all()),
     }
-    broken = [text for text, met in conditions.items() if not met]
-    return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))
+    return decided(conditions, measured)

@@ -13,7 +13,7 @@ from holdfast.core.reproduction import Finding, Reproduction
 from holdfast.methods.erm import ERM
 from holdfast.methods.jtt import JTT
 from holdfast.reproductions.biased_digits import NEEDS_MNIST, OPTIMIZER, USES, Training, trained
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.statistics import mean_t
 from holdfast.tasks.data_folder import has_data_set
 
@@ -96,5 +96,4 @@ def judged(found: np.ndarray, accuracy: np.ndarray) -> Finding:
             gain.mean() >= ABOVE and low is not None and low > 0
         ),
     }
-    broken = [text for text, met in conditions.items() if not met]
-    return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))
+    return decided(conditions, measured)

@@ -16,7 +16,7 @@ from holdfast.losses import cross_entropy
 from holdfast.methods.erm import ERM
 from holdfast.methods.lff import LfF
 from holdfast.reproductions.biased_digits import NEEDS_MNIST, OPTIMIZER, USES, Training, accuracies, trained
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.tasks.data_folder import has_data_set
 
 STRENGTH = 0.95
@@ -108,8 +108,7 @@ def judged(outcomes: list[Outcome]) -> Finding:
         f"AUC ≥ {LEAST_AUC} on every seed": bool((auc >= LEAST_AUC).all()),
         f"aligned: at most {MOST_LOST} lost on every seed": bool((main[:, 1] >= plain[:, 1] - MOST_LOST).all()),
     }
-    broken = [text for text, met in conditions.items() if not met]
-    return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))
+    return decided(conditions, measured)
 
 
 def _auc(biased: nn.Module, training: Training) -> float:

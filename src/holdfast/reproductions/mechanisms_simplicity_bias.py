@@ -21,7 +21,7 @@ from holdfast.core.reproduction import Estimate, Finding, Reproduction
 from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Needs, TaskData, training_view
 from holdfast.perturbations import block_exchanged
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.tasks.slabs import Slabs
 from holdfast.training import SGD, Budget, GradientStep, Trainer
 
@@ -75,10 +75,8 @@ class MechanismsSimplicityBias(Reproduction):
     def reproduce(self) -> Finding:
         """Train on every seed in both dimensions, and exchange the blocks."""
         scores = {d: np.array([self._scores(d, seed) for seed in range(self.seeds)]) for d in DIMENSIONS}
-        conditions = [condition for d in DIMENSIONS for condition in _conditions(d, scores[d])]
-        broken = [text for text, met in conditions if not met]
-        reason = "; ".join(broken or (text for text, _ in conditions))
-        return Finding("fails" if broken else "holds", _measured(scores), reason)
+        conditions = {text: met for d in DIMENSIONS for text, met in _conditions(d, scores[d]).items()}
+        return decided(conditions, _measured(scores))
 
     def _scores(self, dimensions: int, seed: int) -> Scores:
         """The values of :data:`MEASURED`."""
@@ -126,13 +124,13 @@ def _accuracy(network: nn.Module, test: Dataset, x: Tensor) -> float:
     return float(((_difference(network, test, x) > 0) == (test.labels == 1)).double().mean())
 
 
-def _conditions(dimensions: int, scores: Scores) -> list[tuple[str, bool]]:
+def _conditions(dimensions: int, scores: Scores) -> dict[str, bool]:
     where = f"on every seed, d = {dimensions}"
-    return [
-        (f"AUC ≥ .99 {where}", bool((scores[:, 0] >= 0.99).all())),
-        (f"AUC with the linear coordinate exchanged ≤ .55 {where}", bool((scores[:, 1] <= 0.55).all())),
-        (f"AUC with the slabs exchanged ≥ .99 {where}", bool((scores[:, 2] >= 0.99).all())),
-    ]
+    return {
+        f"AUC ≥ .99 {where}": bool((scores[:, 0] >= 0.99).all()),
+        f"AUC with the linear coordinate exchanged ≤ .55 {where}": bool((scores[:, 1] <= 0.55).all()),
+        f"AUC with the slabs exchanged ≥ .99 {where}": bool((scores[:, 2] >= 0.99).all()),
+    }
 
 
 def _measured(scores: Mapping[int, Scores]) -> dict[str, Estimate]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 from torch import nn
 
 from holdfast.core.ledger import Ledger
 from holdfast.core.method import Method
 from holdfast.core.predictors import forward
 from holdfast.core.task import TaskData, training_view
+from holdfast.statistics.shortcut_gaps import CellAccuracies, cells_of
 from holdfast.training import Budget, Trainer
 
 IN_DISTRIBUTION, ALL = "in distribution", "all"
@@ -33,20 +32,14 @@ def shortcut_gaps(network: nn.Module, task: TaskData, cues: Sequence[str], stren
         strength: The probability that each has the class's value in training.
     """
     rows = task.split("test").data
-    right = forward(network, rows).argmax(1) == rows.labels
-    agrees = torch.stack([rows.attributes[cue].codes == rows.labels for cue in cues], dim=1)
-
-    def accuracy(cell: tuple[bool, ...]) -> float:
-        return float(right[(agrees == torch.tensor(cell)).all(dim=1)].double().mean())
-
-    def share(cell: tuple[bool, ...]) -> float:
-        return math.prod(strength if kept else 1 - strength for kept in cell)
-
-    cells = itertools.product((True, False), repeat=len(cues))
-    usual = sum(share(cell) * accuracy(cell) for cell in cells)
-    alone = {cue: tuple(other != cue for other in cues) for cue in cues}
-    broken = {**alone, ALL: (False,) * len(cues)}
-    return {IN_DISTRIBUTION: usual, **{name: accuracy(cell) - usual for name, cell in broken.items()}}
+    right = (forward(network, rows).argmax(1) == rows.labels).numpy()
+    cells = cells_of(np.stack([rows.attributes[cue].codes != rows.labels for cue in cues], axis=1))
+    every = 2 ** len(cues) - 1
+    broken = [cell.bit_count() for cell in range(every + 1)]
+    shares = np.array([strength ** (len(cues) - count) * (1 - strength) ** count for count in broken])
+    found = CellAccuracies.of(right, cells, shares, rng=np.random.default_rng(0))
+    gaps = {cue: found.gap(1 << place).value for place, cue in enumerate(cues)}
+    return {IN_DISTRIBUTION: found.in_distribution, **gaps, ALL: found.gap(every).value}
 
 
 def trained(chain: Sequence[Method], task: TaskData, seed: int, steps: int) -> nn.Module:

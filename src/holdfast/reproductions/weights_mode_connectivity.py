@@ -9,7 +9,7 @@ from holdfast.core.options import Range
 from holdfast.core.registry import register
 from holdfast.core.reproduction import Finding, Reproduction
 from holdfast.reproductions.digit_networks import Pair, step, trained_pair
-from holdfast.reproductions.estimates import estimated
+from holdfast.reproductions.estimates import decided, estimated
 from holdfast.weights import Profile, fit_curve, line_profile
 
 MOST, LEAST_RISE = 0.2, 0.05
@@ -60,8 +60,7 @@ class WeightsModeConnectivity(Reproduction):
             f"highest loss on the curve ≤ {MOST} of the line's on every pair": max(ratios) <= MOST,
             "highest loss on the curve ≤ the worse end's + .1 on every pair": max(rises) <= 0.1,
         }
-        broken = [text for text, met in conditions.items() if not met]
-        return Finding("fails" if broken else "holds", measured, "; ".join(broken or conditions))
+        return decided(conditions, measured)
 
 
 def _profiles(pair: Pair) -> tuple[Profile, Profile]:

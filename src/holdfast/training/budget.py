@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,14 @@ class Budget:
 
     amount: int
     unit: Literal["steps", "examples", "tokens"] = "steps"
+
+    def part(self, share: float) -> Budget:
+        """A share in (0, 1] of it, one unit at least.
+
+        >>> Budget(400).part(0.1).amount
+        40
+        """
+        return dataclasses.replace(self, amount=max(1, round(share * self.amount)))
 
     def cost(self, batch: Batch) -> int:
         """What an update with this batch spends."""

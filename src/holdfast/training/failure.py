@@ -73,9 +73,7 @@ class FailureStep(nn.Module):
 
     def forward(self, models: Models, batch: Batch, optimizers: Optimizers, progress: float) -> Mapping[str, Tensor]:
         """One update of both."""
-        lr = self.optimizer.lr * self.optimizer.lr_factor(self.updates, progress)
-        for group in (group for optimizer in optimizers.values() for group in optimizer.param_groups):
-            group["lr"] = lr
+        self.optimizer.set_rate(optimizers.values(), self.updates, progress)
         biased, main = self.losses(models, batch)
         for optimizer in optimizers.values():
             optimizer.zero_grad()

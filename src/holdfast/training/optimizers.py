@@ -48,6 +48,12 @@ class Descent:
         """
         return float(self.decay**step * self.drop_factor ** sum(progress >= drop for drop in self.drops))
 
+    def set_rate(self, optimizers: Iterable[torch.optim.Optimizer], step: int, progress: float) -> None:
+        """Give what was built the learning rate of this update, as in :meth:`lr_factor`."""
+        lr = self.lr * self.lr_factor(step, progress)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = lr
+
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(Descent):

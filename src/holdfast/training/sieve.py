@@ -56,9 +56,7 @@ class SieveStep(nn.Module):
 
     def forward(self, models: Models, batch: Batch, optimizers: Optimizers, progress: float) -> Mapping[str, Tensor]:
         """One update."""
-        lr = self.optimizer.lr * self.optimizer.lr_factor(self.updates, progress)
-        for group in (group for optimizer in optimizers.values() for group in optimizer.param_groups):
-            group["lr"] = lr
+        self.optimizer.set_rate(optimizers.values(), self.updates, progress)
         main, read = self.losses(models, batch)
         _descend(optimizers["model"], main)
         _descend(optimizers["reader"], read)

@@ -155,9 +155,7 @@ class GradientStep(nn.Module):
         return model
 
     def _follow_schedule(self, optimizer: torch.optim.Optimizer, progress: float) -> None:
-        lr = self.optimizer.lr * self.optimizer.lr_factor(self.updates, progress)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        self.optimizer.set_rate([optimizer], self.updates, progress)
         if self.penalties_begin(progress) and self.schedule.reset_optimizer:
             optimizer.state.clear()
 
