@@ -1,9 +1,10 @@
 """Curves over the mask's threshold with every example an environment: true labels, random labels, a quarter random.
 
-Run with ``python benchmarks/random_labels.py cpu [FOLDER]``, which prints the page and writes
-``docs/benchmarks/random_labels.md``; about an hour on one core. In place of ``cpu``, ``gpu`` is the paper's size, for a
-machine with a graphics card, and ``small`` a few minutes on MNIST. With a folder for the cells, a run that was stopped
-goes on. CIFAR-10 or MNIST lies in the folder that HOLDFAST_DATA names.
+Run with ``python benchmarks/random_labels.py SIZE [FOLDER [WORKERS]]``, which prints the page and writes
+``docs/benchmarks/random_labels.md``. Sizes are ``small``, a few minutes on MNIST; ``cpu``, about an hour on one core;
+``card``, the same rows for long enough to be remembered, minutes on a graphics card with several workers; and
+``paper``, the paper's size, for such a card and a day. With a folder for the cells, a run that was stopped goes on.
+CIFAR-10 or MNIST lies in the folder that HOLDFAST_DATA names.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ import pages
 from holdfast.core.artifacts import Curve
 from holdfast.core.registry import create
 from holdfast.core.task import Model, Task
-from holdfast.experiments.executors import Inline
+from holdfast.experiments.executors import Executor, Inline
 from holdfast.experiments.grid import Grid, load_folds
 from holdfast.experiments.numerics import Numerics
+from holdfast.experiments.processes import Processes
 from holdfast.experiments.store import Cell, CellStore
 from holdfast.methods.and_mask import AndMask
 from holdfast.tasks.random_labels import CHANGED
@@ -61,7 +63,17 @@ class Size:
 SIZES = {
     "small": Size("random-labels:source=mnist:rows=2000", "mlp:hidden=[256]", 20, (0.0, 0.1, 0.2), 1, 1e-3, ()),
     "cpu": Size("random-labels:source=cifar10:rows=5000", "cnn:channels=[32,64,128]", 20, (0.0, 0.1, 0.2), 1, 1e-3, ()),
-    "gpu": Size(
+    "card": Size(
+        "random-labels:source=cifar10:rows=5000",
+        "cnn:channels=[32,64,128]",
+        80,
+        (0.0, 0.05, 0.1, 0.2, 0.4),
+        3,
+        1e-3,
+        (0.5, 0.75),
+        "cuda",
+    ),
+    "paper": Size(
         "random-labels:source=cifar10:rows=null:test_rows=10000",
         "fast-resnet",
         80,
@@ -83,29 +95,39 @@ class Accuracies:
     test: float
 
 
-def measured(size: Size, fraction: float, threshold: float, store: CellStore) -> Accuracies:
-    """Of networks trained to the end, made or found."""
-    task = create(Task, f"{size.task}:fraction={fraction}")
-    method = AndMask(groups="row", threshold=threshold, optimizer=Adam(lr=size.lr, weight_decay=1e-6, drops=size.drops))
-    folds = load_folds(task)
+def grid(size: Size, fraction: float) -> Grid:
+    """The trainings under so many random labels, one method for each threshold."""
+    folds = load_folds(create(Task, f"{size.task}:fraction={fraction}"))
     rows = len(folds[0].data.split("train").data)
-    grid = Grid(
+    optimizer = Adam(lr=size.lr, weight_decay=1e-6, drops=size.drops)
+    return Grid(
         folds=folds,
-        chains=((method,),),
+        chains=tuple(
+            (AndMask(groups="row", threshold=threshold, optimizer=optimizer),) for threshold in size.thresholds
+        ),
         seeds=tuple(range(size.seeds)),
         rule=Last(),
         budget=Budget(size.epochs * rows // 80),
         model=create(Model, size.model),
         numerics=Numerics(device=size.device),
     )
-    outcomes = Inline().run(list(grid.specs()), store, None, lambda spec, stage, part: None)
-    cells = [store.get(outcome.spec.key) for outcome in outcomes]
-    changed = [_last(cell, "train", CHANGED) for cell in cells] if fraction else None
-    return Accuracies(
-        statistics.fmean(_last(cell, "train") for cell in cells),
-        None if changed is None else statistics.fmean(changed),
-        statistics.fmean(_last(cell, "test") for cell in cells),
-    )
+
+
+def measured(grid: Grid, fraction: float, store: CellStore, executor: Executor) -> list[Accuracies]:
+    """Of networks trained to the end, made or found, one mean over seeds for each threshold."""
+    jobs = list(grid.specs())
+    executor.run(jobs, store, None, lambda spec, stage, part: None)
+    found = []
+    for chain in grid.chains:
+        cells = [store.get(spec.key) for _, spec in jobs if spec.chain == chain]
+        found.append(
+            Accuracies(
+                statistics.fmean(_last(cell, "train") for cell in cells),
+                statistics.fmean(_last(cell, "train", CHANGED) for cell in cells) if fraction else None,
+                statistics.fmean(_last(cell, "test") for cell in cells),
+            )
+        )
+    return found
 
 
 def _last(cell: Cell, split: str, group: str | None = None) -> float:
@@ -113,7 +135,7 @@ def _last(cell: Cell, split: str, group: str | None = None) -> float:
     return max(of_split, key=lambda r: r.step).score
 
 
-def page(name: str, folder: Path) -> Iterator[str]:
+def page(name: str, folder: Path, executor: Executor) -> Iterator[str]:
     """The page, line by line."""
     size, store = SIZES[name], CellStore(folder)
     yield from (
@@ -129,7 +151,7 @@ def page(name: str, folder: Path) -> Iterator[str]:
     )
     curves: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
     for labels, fraction in LABELS.items():
-        found = [measured(size, fraction, threshold, store) for threshold in size.thresholds]
+        found = measured(grid(size, fraction), fraction, store, executor)
         for threshold, one in zip(size.thresholds, found, strict=True):
             wrong = "" if one.changed is None else f"{100 * one.changed:.1f}"
             yield f"| {labels} | {threshold:g} | {100 * one.train:.1f} | {wrong} | {100 * one.test:.1f} |"
@@ -158,7 +180,9 @@ def main() -> None:
     if name not in SIZES:
         sys.exit(f"random_labels.py: no size {name!r}: there is {', '.join(SIZES)}")
     with tempfile.TemporaryDirectory() as temporary:
-        pages.write("random_labels.md", page(name, Path(sys.argv[2] if len(sys.argv) > 2 else temporary)))
+        folder = Path(sys.argv[2] if len(sys.argv) > 2 else temporary)
+        executor = Processes(int(sys.argv[3])) if len(sys.argv) > 3 else Inline()
+        pages.write("random_labels.md", page(name, folder, executor))
 
 
 if __name__ == "__main__":

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from holdfast.core.augmentation import Augmentation
 from holdfast.core.method import Method
 from holdfast.core.options import option_table, options_of
+from holdfast.core.predictors import EstimatorPredictor, ModulePredictor
 from holdfast.core.registry import PACKAGES, Plugin, create, plugins
-from holdfast.core.task import Model, Task
+from holdfast.core.task import Model, Task, TaskData, training_view
+from holdfast.methods.erm import ERM
 from holdfast.testing import (
     AUGMENTATION_CONTRACTS,
     METHOD_CONTRACTS,
@@ -27,7 +32,7 @@ from holdfast.testing.models import ModelContract, accepted
 from holdfast.testing.plugins import PluginContract
 from holdfast.testing.rules import RuleContract
 from holdfast.testing.tasks import TaskContract
-from holdfast.training import SelectionRule
+from holdfast.training import Budget, SelectionRule, Trainer
 
 ALL = [pytest.param(cls, id=f"{family}-{name}") for family in PACKAGES for name, cls in plugins(family).items()]
 METHODS = [
@@ -58,6 +63,26 @@ def test_methods(method: str, contract: MethodContract) -> None:
     instance = create(Method, method)
     for task in toys_for(instance):
         contract(instance, task)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_on_a_graphics_card(method: str) -> None:
+    instance = create(Method, method)
+    for task in toys_for(instance):
+        base = trained_on_a_graphics_card(ERM(), task) if instance.needs().base else None
+        model = trained_on_a_graphics_card(instance, task, base)
+        rows = task.split("test").data
+        if isinstance(model, nn.Module):
+            outputs = ModulePredictor(model.to("cuda"), task.kind, task.classes, device="cuda").predict(rows).outputs
+        else:
+            outputs = EstimatorPredictor(model, task.kind, task.classes).predict(rows).outputs
+        assert torch.isfinite(outputs).all()
+
+
+def trained_on_a_graphics_card(method: Method, task: TaskData, base: nn.Module | None = None) -> Any:
+    trainer = Trainer(budget=Budget(10), batch_size=24, device="cuda")
+    return method.fit(training_view(task, method.needs(), trainer.ledger), trainer, base)
 
 
 @pytest.mark.parametrize("contract", named(MODEL_CONTRACTS))
