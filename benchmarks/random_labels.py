@@ -66,9 +66,9 @@ SIZES = {
     "card": Size(
         "random-labels:source=cifar10:rows=5000",
         "cnn:channels=[32,64,128]",
-        80,
-        (0.0, 0.05, 0.1, 0.2, 0.4),
-        3,
+        60,
+        (0.0, 0.1, 0.2),
+        1,
         1e-3,
         (0.5, 0.75),
         "cuda",

@@ -74,7 +74,7 @@ def test_methods_on_a_graphics_card(method: str) -> None:
         model = trained_on_a_graphics_card(instance, task, base)
         rows = task.split("test").data
         if isinstance(model, nn.Module):
-            outputs = ModulePredictor(model.to("cuda"), task.kind, task.classes, device="cuda").predict(rows).outputs
+            outputs = ModulePredictor(model, task.kind, task.classes).predict(rows).outputs
         else:
             outputs = EstimatorPredictor(model, task.kind, task.classes).predict(rows).outputs
         assert torch.isfinite(outputs).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,14 +32,13 @@ Checkpoints = Mapping[int, Callable[[], nn.Module]]
 
 @dataclass(frozen=True, eq=False)
 class ModulePredictor:
-    """A network as a predictor; it is put in evaluation mode for the time of a call.
+    """A network as a predictor, which runs where its weights are; it is in evaluation mode for the time of a call.
 
     Args:
         module: From inputs (B, …) to outputs (B, K).
         kind: Of the task.
         classes: Names of its C classes; empty for regression.
         encoder: Reads raw rows, where the task is a table.
-        device: Where the module's parameters are; rows are moved there, predictions come back to the CPU.
         batch_size: Rows at a time, or fewer where they are large (:func:`blocks`).
         checkpoints: The network at kept steps of its training, each made when called for.
 
@@ -54,7 +54,6 @@ class ModulePredictor:
     kind: Kind
     classes: tuple[str, ...] = ()
     encoder: Encoder | TokenEncoder | None = None
-    device: torch.device | str = "cpu"
     batch_size: int = 4096
     checkpoints: Checkpoints = field(default_factory=dict)
 
@@ -67,7 +66,7 @@ class ModulePredictor:
         Raises:
             UserError: The module's outputs are not what the kind of task asks for, or nothing reads raw rows.
         """
-        outputs = forward(self.module, _encoded(rows, self.encoder), self.device, self.batch_size)
+        outputs = forward(self.module, _encoded(rows, self.encoder), self.batch_size)
         if self.kind == "regression":
             return Prediction(mean=_of_width(outputs, 1, "one number per row for regression").squeeze(1))
         if len(self.classes) == 2 and outputs.shape[1] == 1:
@@ -147,8 +146,13 @@ def checkpoints_of(predictor: Predictor) -> Checkpoints:
     return found
 
 
-def forward(model: nn.Module, rows: Dataset, device: torch.device | str = "cpu", batch_size: int = 4096) -> Tensor:
-    """Outputs (N, K) of a model in evaluation mode, on the CPU and without gradients; all modes are restored."""
+def forward(model: nn.Module, rows: Dataset, batch_size: int = 4096) -> Tensor:
+    """Outputs (N, K) of a model in evaluation mode, without gradients; all modes are restored.
+
+    The model runs where its weights are; outputs are on the CPU.
+    """
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     modes = [(layer, layer.training) for layer in model.modules()]
     model.eval()
     try:
@@ -204,7 +208,7 @@ def _encoded(rows: Dataset | pd.DataFrame, encoder: Encoder | TokenEncoder | Non
     return Dataset(encoder.inputs(rows), None, Column.constant(len(rows)))
 
 
-def _inputs(rows: Dataset, where: slice, device: torch.device | str) -> Any:
+def _inputs(rows: Dataset, where: slice, device: torch.device) -> Any:
     x = rows.batch(where).x
     return {name: tensor.to(device) for name, tensor in x.items()} if isinstance(x, dict) else x.to(device)
 

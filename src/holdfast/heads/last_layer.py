@@ -20,7 +20,7 @@ def inputs_of(layer: nn.Linear, network: nn.Module, data: Dataset) -> Array:
         UserError: It is not one vector per row.
     """
     with tapped_input(layer) as inputs:
-        forward(network, data, layer.weight.device)
+        forward(network, data)
     if sum(map(len, inputs)) != len(data):
         raise UserError("the network's last linear layer is not called once for each row: dfr cannot refit it")
     features = torch.cat(inputs)
@@ -39,7 +39,7 @@ def line_after(layer: nn.Linear, network: nn.Module, row: Dataset) -> tuple[floa
     def outputs(value: float) -> Tensor:
         handle = layer.register_forward_hook(lambda module, arguments, output: torch.full_like(output, value))
         try:
-            return forward(network, row, layer.weight.device).double()
+            return forward(network, row).double()
         finally:
             handle.remove()
 

@@ -1,4 +1,4 @@
-"""What a reference says of rows, and what its last layer reads."""
+"""What a reference's last layer reads, and groups of rows by it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.core.data import Column, Dataset
-from holdfast.core.predictors import forward
 from holdfast.core.taps import REPRESENTATION
 from holdfast.representations.class_clusters import class_clusters
 from holdfast.representations.features import frozen_features
-
-
-def outputs_of(reference: nn.Module, rows: Dataset) -> Tensor:
-    """(N, C) logits, on the CPU."""
-    device = next((tensor.device for tensor in reference.state_dict().values()), torch.device("cpu"))
-    return forward(reference, rows, device)
 
 
 def representation_of(reference: nn.Module, rows: Dataset) -> Tensor:

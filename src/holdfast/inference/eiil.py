@@ -8,8 +8,8 @@ from torch import nn
 
 from holdfast.core.data import Column, Dataset
 from holdfast.core.inference import First, GroupInference
+from holdfast.core.predictors import forward
 from holdfast.core.registry import register
-from holdfast.inference._reference import outputs_of
 from holdfast.losses import inferred_environments
 
 NAMES = ("the reference fits", "the reference would rather be less sure")
@@ -30,4 +30,4 @@ class EIIL(GroupInference):
     first: First = 0.1
 
     def infer(self, rows: Dataset, reference: nn.Module, seed: int) -> Column:
-        return Column(inferred_environments(outputs_of(reference, rows), rows.labels), NAMES, provenance=self.name)
+        return Column(inferred_environments(forward(reference, rows), rows.labels), NAMES, provenance=self.name)

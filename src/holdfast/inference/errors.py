@@ -8,8 +8,8 @@ from torch import nn
 
 from holdfast.core.data import Column, Dataset
 from holdfast.core.inference import First, GroupInference
+from holdfast.core.predictors import forward
 from holdfast.core.registry import register
-from holdfast.inference._reference import outputs_of
 from holdfast.losses import error_set
 
 NAMES = ("the reference is right", "the reference is wrong")
@@ -32,7 +32,7 @@ class Errors(GroupInference):
     by_label: bool = False
 
     def infer(self, rows: Dataset, reference: nn.Module, seed: int) -> Column:
-        groups = Column(error_set(outputs_of(reference, rows), rows.labels).long(), NAMES, provenance=self.name)
+        groups = Column(error_set(forward(reference, rows), rows.labels).long(), NAMES, provenance=self.name)
         if not self.by_label or len(groups.present()) < 2:
             return groups
         crossed = Column.product({"label": rows.column("label"), "group": groups})

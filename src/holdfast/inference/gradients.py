@@ -10,9 +10,10 @@ from torch import nn
 from holdfast.core.data import Column, Dataset
 from holdfast.core.inference import First, GroupInference
 from holdfast.core.options import Range
+from holdfast.core.predictors import forward
 from holdfast.core.registry import register
 from holdfast.heads.gradients import projected_gradients
-from holdfast.inference._reference import clustered, outputs_of, representation_of
+from holdfast.inference._reference import clustered, representation_of
 from holdfast.representations.class_clusters import check_class_sizes
 
 WIDTH = 256
@@ -39,6 +40,6 @@ class Gradients(GroupInference):
         check_class_sizes(rows.labels.numpy(), self.number or 1)
 
     def infer(self, rows: Dataset, reference: nn.Module, seed: int) -> Column:
-        features, outputs = representation_of(reference, rows), outputs_of(reference, rows)
+        features, outputs = representation_of(reference, rows), forward(reference, rows)
         gradients = projected_gradients(features, outputs, rows.labels, WIDTH, seed)
         return clustered(gradients, rows, seed, self.number, self.name)

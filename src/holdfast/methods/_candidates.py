@@ -36,7 +36,7 @@ def chosen(
         queries: How many labels are asked for.
     """
     rows = _counting(view.role(labels)).to("cpu", trainer.dtype)
-    outputs = torch.stack([forward(model, rows, trainer.device) for model in models])
+    outputs = torch.stack([forward(model, rows) for model in models])
     trainer.ledger.forwards += len(models) * len(rows)
     asked = most_disputed(outputs, queries)
     return models[best_of(outputs[:, asked], _labels(rows.take(asked), view))]

@@ -30,4 +30,4 @@ def outputs_of_reference(
     step = GradientStep(optimizer=optimizer)
     reference = trainer.fit(network, view, step, stage="reference", budget=trainer.budget.part(part)).model
     trainer.ledger.forwards += len(view.train)
-    return forward(reference, view.train.to("cpu", trainer.dtype), trainer.device)
+    return forward(reference, view.train.to("cpu", trainer.dtype))

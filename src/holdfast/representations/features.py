@@ -48,8 +48,7 @@ def frozen_features(
     known = _read(file, len(dataset)) if file and file.exists() else None
     if known is not None:
         return known
-    device = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
-    features = forward(_UpTo(module, layer), dataset, device, batch_size)
+    features = forward(_UpTo(module, layer), dataset, batch_size)
     if file:
         write_tree(file, {"features": features, "sha256": _digest(features)})
     return features

@@ -250,7 +250,7 @@ class Trainer:
         records: list[Record] = []
         for step in kept:
             model.load_state_dict(load(step)["model"])
-            records += record(step, forward(model, data, self.device), role, role, data, view.kind)
+            records += record(step, forward(model, data), role, role, data, view.kind)
         return tuple(records)
 
 
