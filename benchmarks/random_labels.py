@@ -66,11 +66,11 @@ SIZES = {
     "card": Size(
         "random-labels:source=cifar10:rows=5000",
         "cnn:channels=[32,64,128]",
-        60,
+        50,
         (0.0, 0.1, 0.2),
         1,
         1e-3,
-        (0.5, 0.75),
+        (0.75,),
         "cuda",
     ),
     "paper": Size(
@@ -113,13 +113,11 @@ def grid(size: Size, fraction: float) -> Grid:
     )
 
 
-def measured(grid: Grid, fraction: float, store: CellStore, executor: Executor) -> list[Accuracies]:
-    """Of networks trained to the end, made or found, one mean over seeds for each threshold."""
-    jobs = list(grid.specs())
-    executor.run(jobs, store, None, lambda spec, stage, part: None)
+def measured(grid: Grid, fraction: float, store: CellStore) -> list[Accuracies]:
+    """Of networks trained to the end, one mean over seeds for each threshold."""
     found = []
     for chain in grid.chains:
-        cells = [store.get(spec.key) for _, spec in jobs if spec.chain == chain]
+        cells = [store.get(spec.key) for _, spec in grid.specs() if spec.chain == chain]
         found.append(
             Accuracies(
                 statistics.fmean(_last(cell, "train") for cell in cells),
@@ -138,6 +136,9 @@ def _last(cell: Cell, split: str, group: str | None = None) -> float:
 def page(name: str, folder: Path, executor: Executor) -> Iterator[str]:
     """The page, line by line."""
     size, store = SIZES[name], CellStore(folder)
+    grids = {labels: grid(size, fraction) for labels, fraction in LABELS.items()}
+    jobs = [job for of_labels in grids.values() for job in of_labels.specs()]
+    executor.run(jobs, store, None, lambda spec, stage, part: None)
     yield from (
         "# Every example an environment: curves over the threshold",
         "",
@@ -151,7 +152,7 @@ def page(name: str, folder: Path, executor: Executor) -> Iterator[str]:
     )
     curves: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {}
     for labels, fraction in LABELS.items():
-        found = measured(grid(size, fraction), fraction, store, executor)
+        found = measured(grids[labels], fraction, store)
         for threshold, one in zip(size.thresholds, found, strict=True):
             wrong = "" if one.changed is None else f"{100 * one.changed:.1f}"
             yield f"| {labels} | {threshold:g} | {100 * one.train:.1f} | {wrong} | {100 * one.test:.1f} |"

@@ -16,6 +16,7 @@ import torch
 from holdfast.commands.request import evaluations_of
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation
+from holdfast.core.inference import GroupInference
 from holdfast.experiments import cells, evaluate
 from holdfast.experiments.grid import Grid
 from holdfast.experiments.numerics import Numerics
@@ -23,6 +24,7 @@ from holdfast.experiments.results import RunResult
 from holdfast.experiments.run import read_run, run_grid, summary_of
 from holdfast.experiments.store import CellStore
 from holdfast.experiments.summary import summarise
+from holdfast.inference.errors import Errors
 from holdfast.training import Trainer
 
 MakeGrid = Callable[..., Grid]
@@ -340,3 +342,18 @@ def test_a_run_in_double_precision_keeps_double_weights(tmp_path: Path, make_gri
     losses = np.array([[record.loss for record in result.records] for result in (cell, single)])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
     assert kept.is_module is bool((losses[0] != losses[1]).any())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("inference", [None, Errors(first=0.5)])
+def test_a_graphics_card_makes_the_same_cells(
+    tmp_path: Path, make_grid: MakeGrid, inference: GroupInference | None
+) -> None:
+    grid = dataclasses.replace(make_grid("erm,erm+dfr,group-dro"), inference=inference)
+    here, there = (
+        run(dataclasses.replace(grid, numerics=Numerics(device=device)), tmp_path / device)
+        for device in ("cpu", "cuda")
+    )
+    for one, other in zip(here.cells, there.cells, strict=True):
+        values = [[m.value for m in cell.measurements if m.unit != "second"] for cell in (one, other)]
+        assert values[0] == pytest.approx(values[1], abs=0.1)
