@@ -92,12 +92,12 @@ def gains(cells: Cells, method: str) -> list[float]:
     return [own.conflicting - erm.conflicting for own, erm in zip(cells[method], cells[PLAIN], strict=True)]
 
 
-def page(folder: Folder) -> Iterator[str]:
+def page(folder: Folder, device: str) -> Iterator[str]:
     """The page, line by line."""
     yield from (
         "# Biased MNIST: learning the digit where color says it nearly always",
         "",
-        f"Written by `python benchmarks/biased_mnist.py` on {date.today().isoformat()}. Task `colored-mnist-10` with "
+        f"Written by `python benchmarks/biased_mnist.py FOLDER {device}` on {date.today().isoformat()}. Task `colored-mnist-10` with "
         "all 70,000 images, 50,000 of which are for training; a perceptron with 100, 100, 100 units, "
         f"{STEPS:,} updates of {BATCH} rows, each method's default options (Adam, 1e-3) but for what is named, no "
         "search, last weights. Accuracy in % on test digits, whose colors are independent of the class: with another "
@@ -144,7 +144,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Folder(Path(path or temporary))
         folder.fill(device, int(workers))
-        pages.write("biased_mnist.md", page(folder))
+        pages.write("biased_mnist.md", page(folder, device))
 
 
 if __name__ == "__main__":

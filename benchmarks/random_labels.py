@@ -1,7 +1,7 @@
 """Curves over the mask's threshold with every example an environment: true labels, random labels, a quarter random.
 
 Run with ``python benchmarks/random_labels.py SIZE [FOLDER [WORKERS]]``, which prints the page and writes
-``docs/benchmarks/random_labels.md``. Sizes are ``small``, a few minutes on MNIST; ``cpu``, about an hour on one core;
+``docs/benchmarks/random_labels_SIZE.md``. Sizes are ``small``, a few minutes on MNIST; ``cpu``, about an hour on one core;
 ``card``, the same rows for long enough to be remembered, minutes on a graphics card with several workers; and
 ``paper``, the paper's size, for such a card and a day. With a folder for the cells, a run that was stopped goes on.
 CIFAR-10 or MNIST lies in the folder that HOLDFAST_DATA names.
@@ -183,7 +183,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(sys.argv[2] if len(sys.argv) > 2 else temporary)
         executor = Processes(int(sys.argv[3])) if len(sys.argv) > 3 else Inline()
-        pages.write("random_labels.md", page(name, folder, executor))
+        pages.write(f"random_labels_{name}.md", page(name, folder, executor))
 
 
 if __name__ == "__main__":
