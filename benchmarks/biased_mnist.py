@@ -97,8 +97,8 @@ def page(folder: Folder, device: str) -> Iterator[str]:
     yield from (
         "# Biased MNIST: learning the digit where color says it nearly always",
         "",
-        f"Written by `python benchmarks/biased_mnist.py FOLDER {device}` on {date.today().isoformat()}. Task `colored-mnist-10` with "
-        "all 70,000 images, 50,000 of which are for training; a perceptron with 100, 100, 100 units, "
+        f"Written by `python benchmarks/biased_mnist.py FOLDER {device}` on {date.today().isoformat()}. Task "
+        "`colored-mnist-10` with all 70,000 images, 50,000 of which are for training; a perceptron with 100, 100, 100 units, "
         f"{STEPS:,} updates of {BATCH} rows, each method's default options (Adam, 1e-3) but for what is named, no "
         "search, last weights. Accuracy in % on test digits, whose colors are independent of the class: with another "
         "class's color (conflicting), with their own's (aligned), the mean and the least over the 100 pairs of class "

@@ -1,8 +1,8 @@
 """Curves over the mask's threshold with every example an environment: true labels, random labels, a quarter random.
 
 Run with ``python benchmarks/random_labels.py SIZE [FOLDER [WORKERS]]``, which prints the page and writes
-``docs/benchmarks/random_labels_SIZE.md``. Sizes are ``small``, a few minutes on MNIST; ``cpu``, about an hour on one core;
-``card``, the same rows for long enough to be remembered, minutes on a graphics card with several workers; and
+``docs/benchmarks/random_labels_SIZE.md``. Sizes are ``small``, a few minutes on MNIST; ``cpu``, about an hour on one
+core; ``card``, the same for two and a half times as long, minutes on a graphics card with several workers; and
 ``paper``, the paper's size, for such a card and a day. With a folder for the cells, a run that was stopped goes on.
 CIFAR-10 or MNIST lies in the folder that HOLDFAST_DATA names.
 """

@@ -283,6 +283,7 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("claim", nargs="?", metavar="CLAIM", help="such as ilc/linreg")
     parser.add_argument("--all", action="store_true", help="every claim; rewrites the table of verdicts")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default %(default)s")
     parser.add_argument(
         "--docs", type=_named, metavar="FOLDER", help="put the verdict into this folder's table; docs with --all"
     )

@@ -24,7 +24,7 @@ def verdict(monkeypatch: pytest.MonkeyPatch, said: str = "holds") -> dict[str, o
 
 def test_the_object_has_the_keys_of_the_design(monkeypatch: pytest.MonkeyPatch) -> None:
     found = verdict(monkeypatch)
-    assert set(found) >= {"claim", "verdict", "published", "measured", "seconds", "spec"}
+    assert set(found) >= {"claim", "verdict", "published", "measured", "seconds", "threads", "spec"}
     assert found["claim"] == "ilc/linreg"
     assert found["measured"] == {
         "loss": {"value": 0.4812, "low": 0.47, "high": 0.49, "n": 10},

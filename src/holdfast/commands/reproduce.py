@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.commands.output import print_json, print_text
+from holdfast.commands.request import check_numbers
 from holdfast.core.errors import UserError
 from holdfast.core.registry import create, plugins
 from holdfast.core.reproduction import Reproduction
@@ -17,10 +18,11 @@ from holdfast.reproductions.verdicts import reproduce, store_verdicts
 
 def main(options: argparse.Namespace) -> int:
     """Run one claim, or all of them, and rewrite the table; the exit code does not depend on the verdict."""
+    check_numbers(options)
     if (options.claim is None) != options.all:
         raise UserError("name one claim, or --all; there is " + ", ".join(plugins("reproduction")))
     names = list(plugins("reproduction")) if options.all else [options.claim]
-    with limited(Numerics()):
+    with limited(Numerics(options.threads)):
         found = {name: reproduce(create(Reproduction, name)) for name in names}
     verdicts = list(found.values())
     if options.json:

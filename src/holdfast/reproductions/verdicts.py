@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from holdfast.core.files import read_json, write_json, write_text
 from holdfast.core.registry import plugins
 from holdfast.core.reproduction import Reproduction
@@ -28,6 +30,7 @@ def reproduce(claim: Reproduction) -> dict[str, Any]:
         "published": claim.published,
         "measured": {name: dataclasses.asdict(estimate) for name, estimate in finding.measured.items()},
         "seconds": round(time.monotonic() - started, 2),
+        "threads": torch.get_num_threads(),
         "spec": {**claim.describe(), "versions": claim.versions()},
     }
 
@@ -63,10 +66,12 @@ def _row(name: str, claim: Reproduction, verdict: Mapping[str, Any] | None) -> s
         return f"| `{name}` | not run | {claim.published} | | | | |"
     stale = "" if verdict["spec"]["versions"] == claim.versions() else " (stale)"
     measured = "<br>".join(f"{key} {_number(estimate)}" for key, estimate in verdict["measured"].items())
+    threads = verdict.get("threads", 1)
+    on = f" on {threads} threads" if threads > 1 else ""
     n = max((estimate["n"] for estimate in verdict["measured"].values()), default=0)
     return (
         f"| `{name}` | **{verdict['verdict']}**{stale} | {claim.published} | {measured} | {n} | "
-        f"{verdict['seconds']:.0f} | {verdict['date']} |"
+        f"{verdict['seconds']:.0f}{on} | {verdict['date']} |"
     )
 
 
