@@ -98,11 +98,11 @@ def page(folder: Folder, device: str) -> Iterator[str]:
         "# Biased MNIST: learning the digit where color says it nearly always",
         "",
         f"Written by `python benchmarks/biased_mnist.py FOLDER {device}` on {date.today().isoformat()}. Task "
-        "`colored-mnist-10` with all 70,000 images, 50,000 of which are for training; a perceptron with 100, 100, 100 units, "
-        f"{STEPS:,} updates of {BATCH} rows, each method's default options (Adam, 1e-3) but for what is named, no "
-        "search, last weights. Accuracy in % on test digits, whose colors are independent of the class: with another "
-        "class's color (conflicting), with their own's (aligned), the mean and the least over the 100 pairs of class "
-        f"and color. Mean over {SEEDS} seeds of data and weights with the interval by Student's t; the gain is paired "
+        "`colored-mnist-10` with all 70,000 images, 50,000 of which are for training; a perceptron with 100, 100, 100 "
+        f"units, {STEPS:,} updates of {BATCH} rows, each method's default options (Adam, 1e-3) but for what is named, "
+        "no search, last weights. Accuracy in % on test digits, whose colors are independent of the class: with "
+        "another class's color (conflicting), with their own's (aligned), the mean and the least over the 100 pairs of "
+        f"class and color. Mean over {SEEDS} seeds of data and weights with the interval by Student's t; the gain is paired "
         "by seed. Inputs lie in [0, 1]; the published figures are of inputs that were divided by 255 twice, and of "
         "many more updates, and cannot be compared. The last two methods are oracles: they are told the color of every "
         "training row.",

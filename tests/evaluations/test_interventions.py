@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.evaluations.factors import Reads, task_of
 
-from holdfast.core.artifacts import ImageGrid, Matrix
+from holdfast.core.artifacts import ImageGrid, Matrix, Table
 from holdfast.core.data import Column
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Measurement, Prediction, Result
@@ -38,6 +38,9 @@ def test_a_model_that_reads_the_color_only() -> None:
     assert values["counterfactual accuracy of label"] == pytest.approx(0.5 / 3)
     assert values["counterfactual accuracy of color"] == pytest.approx(0.5 / 3)
     assert values["randomised AUC of color"] == pytest.approx(0.5)
+    assert (values["largest effect of color"], values["largest effect of label"]) == (pytest.approx(1), 0)
+    assert values["AUC by color alone"] == pytest.approx((1 + 0.9 - 0.1 / 3) / 2)
+    assert values["AUC by label alone"] == pytest.approx(0.5, abs=0.05)
     for metric in ("accuracy", "AUC"):
         assert values[f"reliance on color, {metric}"] == pytest.approx(1)
         assert values[f"reliance on label, {metric}"] == pytest.approx(0, abs=1e-9)
@@ -51,10 +54,14 @@ def test_a_model_that_reads_the_label_only() -> None:
     assert (values["follow rate of color"], values["preference for color"]) == (0, 0)
     assert (values["counterfactual accuracy of color"], values["counterfactual accuracy of label"]) == (1, 1)
     assert values["randomised AUC of color"] == pytest.approx(1)
+    assert values["AUC by label alone"] == pytest.approx(1)
+    assert values["AUC by color alone"] == pytest.approx(0.5, abs=0.05)
     assert values["reliance on color, accuracy"] == pytest.approx(0, abs=1e-9)
     assert values["reliance on label, accuracy"] == pytest.approx(1)
     assert {name for name, m in found.items() if m.higher_is_better} == {
         "effect share of label",
+        "largest effect of label",
+        "AUC by label alone",
         "flip rate of label",
         "reliance on label, accuracy",
         "reliance on label, AUC",
@@ -120,8 +127,19 @@ def test_rows_that_differ_have_intervals_around_the_closed_form() -> None:
 
 def test_pictures_and_confusion() -> None:
     result = run(Reads(0, 1), task_of())
+    of_factors = [a.name for a in result.artifacts]
+    assert of_factors == [
+        "effect shares", "factors side by side",
+        "label: what setting it does", "label: rows under other values",
+        "color: what setting it does", "color: rows under other values", "color: confusion",
+    ]  # fmt: skip
+    side_by_side = result.artifacts[1]
+    assert isinstance(side_by_side, Table)
+    assert [row[0] for row in side_by_side.rows] == ["label", "color"]
+    assert side_by_side.columns[:3] == ("factor", "effect share", "largest effect")
+    assert side_by_side.rows[0][side_by_side.columns.index("follow rate")] == ""  # the label goes with itself
     grids = {a.name: a for a in result.artifacts if isinstance(a, ImageGrid)}
-    grid = grids["rows under other values of color"]
+    grid = grids["color: rows under other values"]
     assert len(grid.images) == len(grid.captions) == 12
     assert grid.captions[0].startswith("red → a (100 %)")
     assert sorted(grid.captions[:4]) == [
@@ -131,7 +149,7 @@ def test_pictures_and_confusion() -> None:
     assert (first[:, ..., 0] == first[0, ..., 0]).all()  # the same label
     assert (first[:, ..., 2] == first[0, ..., 2]).all()  # and the same noise
     assert len({float(v) for v in first[:, 0, 0, 1]}) == 4
-    matrix = next(a for a in result.artifacts if isinstance(a, Matrix) and a.name == "confusion by color")
+    matrix = next(a for a in result.artifacts if isinstance(a, Matrix) and a.name == "color: confusion")
     assert matrix.values == tuple(map(tuple, np.eye(4).tolist()))
     (finding,) = [f for f in result.findings if f.subject == "color"]
     assert finding.alarm

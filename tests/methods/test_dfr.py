@@ -231,3 +231,17 @@ def test_what_cannot_be_repaired_is_refused() -> None:
         repaired(lost, DFR())
     with pytest.raises(UserError, match="no linear layer"):
         DFR().fit(view(toy_task(), DFR()), Trainer(), nn.Sequential(nn.Flatten()))
+
+
+def test_few_rows_of_each_group_are_enough_and_no_other_is_looked_at() -> None:
+    task = biased()
+    trainer = Trainer()
+    few = DFR(groups="label*attribute", rows_per_group=8)
+    few.fit(view(task, few), trainer, erm(task))
+    assert trainer.ledger.forwards == 4 * 8
+    more = DFR(groups="label*attribute", rows_per_group=1000)
+    rows = task.split("test").data
+    outputs = [forward(repaired(task, m), rows) for m in (more, DFR(groups="label*attribute"))]
+    assert torch.equal(*outputs)
+    before, after = (worst_and_mean(network, rows)[0] for network in (erm(task), repaired(task, few)))
+    assert after > before + 0.15

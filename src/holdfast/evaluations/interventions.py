@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -38,6 +39,9 @@ LABEL = "label"
 MOST_VALUES = 30
 """Factors of more values are left out."""
 
+WORDS = ("of", "for", "by", "on")
+"""What stands before a factor in the name of a number."""
+
 SHOWN_ROWS = 3
 SHOWN_VALUES = 4
 
@@ -51,14 +55,15 @@ class Interventions(Evaluation):
     noise and the same other factors, and so is known what the model would have said. For each factor:
 
     - *effect share*: how far predictions move (mean total variation over the other values), as a share of what they
-      move under all factors together;
+      move under all factors together; *largest effect*: how far they move under the value that moves them most;
     - *flip rate*: how often another value changes the class predicted;
     - *counterfactual accuracy*: under the other values, with the label as it was; under another ``label`` the new one;
     - *follow rate*: among rows whose value goes with another class than theirs, the share predicted as that class;
     - *preference*: follow rate over follow rate plus accuracy on those rows, the cue-conflict bias;
     - *reliance*: (m − m_rand) / (m − chance), for balanced accuracy or AUC. In m the factor goes with the label as in
       training, in m_rand it is as frequent but random (*randomised AUC*). All draws are averaged over; what agrees by
-      accident is what chance gives, too. Where m is not surely away from chance there is none.
+      accident is what chance gives, too. Where m is not surely away from chance there is none;
+    - *AUC by the factor alone*: the factor goes with the label as in training, all others are those of random rows.
 
     The numbers are about the images that the task draws. H. Shah, K. Tamuly, A. Raghunathan, P. Jain, P. Netrapalli,
     *The pitfalls of simplicity bias in neural networks*, NeurIPS 2020, arXiv:2006.07710 (randomised AUC); R. Geirhos
@@ -75,6 +80,7 @@ class Interventions(Evaluation):
         level: Of the intervals.
     """
 
+    version = 2
     kinds = ("classification",)
     factors: tuple[str, ...] = ()
     max_rows: Annotated[int, Range(low=FEWEST_ROWS)] = 1_000
@@ -87,7 +93,7 @@ class Interventions(Evaluation):
         if rows is None or not drawn:
             remark = "no test rows" if drawn else "no factors that the task can draw rows from"
             return Result(findings=(Finding("", f"There are {remark}, so nothing is changed in any row."),))
-        study = _Study.of(predictor, task, rows)
+        study = _Study.of(predictor, task, rows, rng)
         names, remarks = _usable(task, study.rows, self.factors or drawn)
         effects = [effect for name in names if (effect := study.effect(name)) is not None]
         silent = [name for name in names if name not in {e.factor for e in effects} and name != LABEL]
@@ -125,22 +131,34 @@ def _usable(task: TaskData, rows: Dataset, names: Sequence[str]) -> tuple[list[s
 
 @dataclass(frozen=True, eq=False)
 class _Study:
-    """A model on N rows that can be drawn again, and what it says of them as they are: (N, C) log-probabilities."""
+    """A model on N rows that can be drawn again.
+
+    Attributes:
+        predictor: The model.
+        task: Draws the rows.
+        rows: As they are.
+        factors: By name (N,) codes, those of the rows.
+        others: The same, those of random rows.
+    """
 
     predictor: Predictor
     task: TaskData
     rows: Dataset
     factors: Mapping[str, Tensor]
+    others: Mapping[str, Tensor]
 
     @staticmethod
-    def of(predictor: Predictor, task: TaskData, rows: Dataset) -> _Study:
+    def of(predictor: Predictor, task: TaskData, rows: Dataset, rng: np.random.Generator) -> _Study:
         """Rows with an unknown value of a factor are left out."""
         names = [name for name in _drawn(task) if name != LABEL]
         known = torch.stack([rows.labels >= 0, *(rows.attributes[name].codes >= 0 for name in names)]).all(dim=0)
         if not bool(known.all()):
             rows = rows.take(known.nonzero()[:, 0])
         factors = {LABEL: rows.labels, **{name: column.codes for name, column in rows.attributes.items()}}
-        return _Study(predictor, task, rows, factors)
+        order = rows.index.argsort()  # what the rows' order is must not matter
+        random = torch.empty_like(order)
+        random[order] = order[torch.from_numpy(rng.permutation(len(rows)))]
+        return _Study(predictor, task, rows, factors, {name: codes[random] for name, codes in factors.items()})
 
     @functools.cached_property
     def x(self) -> Tensor:
@@ -150,6 +168,7 @@ class _Study:
 
     @functools.cached_property
     def own(self) -> Array:
+        """(N, C) what the model says of the rows as they are."""
         return np.asarray(self.said(self.x).numpy())
 
     @property
@@ -196,10 +215,15 @@ class _Study:
         if all(torch.equal(self.drawn(factor, value), self.x) for value in values):
             return None
         assert self.task.render is not None
-        said = counterfactual_outputs(self.said, self.task.render, self.factors, self.rows.index, factor, values)
+        said, alone = (
+            np.asarray(
+                counterfactual_outputs(self.said, self.task.render, kept, self.rows.index, factor, values).numpy()
+            )
+            for kept in (self.factors, self.others)
+        )
         classes = self.task.associations.get(factor, ())
         goes_with = np.array(classes)[self.factors[factor].numpy()] if classes else None
-        return _Effect(self, factor, np.asarray(said.numpy()), goes_with)
+        return _Effect(self, factor, said, alone, goes_with)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,12 +234,14 @@ class _Effect:
         study: Of the rows as they are.
         factor: Its name.
         said: (V, N, C) log-probabilities.
+        alone: The same, with the other factors of random rows.
         goes_with: (N,) the class that each row's value goes with; None where that is not known, or for the label.
     """
 
     study: _Study
     factor: str
     said: Array
+    alone: Array
     goes_with: Codes | None
 
     @property
@@ -225,6 +251,10 @@ class _Effect:
     @functools.cached_property
     def moved(self) -> Array:
         return measure.mean_effect(np.exp(self.study.own), np.exp(self.said), self.values)
+
+    @property
+    def largest(self) -> Array:
+        return measure.largest_effect(np.exp(self.study.own), np.exp(self.said))
 
     @property
     def flips(self) -> Array:
@@ -258,14 +288,20 @@ class _Report:
         return simultaneous_level(self.level, len(self.effects))
 
     @functools.cached_property
+    def measured(self) -> dict[str, list[Measurement]]:
+        """The numbers of each factor."""
+        return {effect.factor: list(self._of(effect)) for effect in self.effects}
+
+    @property
     def measurements(self) -> list[Measurement]:
-        return [m for effect in self.effects for m in self._of(effect)]
+        return [m for of_factor in self.measured.values() for m in of_factor]
 
     def _of(self, effect: _Effect) -> Iterator[Measurement]:
         study, name = self.study, effect.factor
         weight, unit, ones = study.weight, study.unit, np.ones(len(study.rows))
         total = np.sum([e.moved for e in self.effects], axis=0)
         yield self._estimate(f"effect share of {name}", ratio_of_means(effect.moved, total, weight, unit))
+        yield self._estimate(f"largest effect of {name}", ratio_of_means(effect.largest, ones, weight, unit))
         yield self._estimate(f"flip rate of {name}", ratio_of_means(effect.flips, ones, weight, unit))
         right = ratio_of_means(effect.right, ones, weight, unit)
         yield self._estimate(f"counterfactual accuracy of {name}", right)
@@ -284,6 +320,8 @@ class _Report:
         arguments = (effect.said, study.y, tied, free, study.weight, study.unit)
         area, by_area = measure.area_reliance(*arguments, self.rng)
         yield self._estimate(f"randomised AUC of {name}", area)
+        alone = measure.area_alone(effect.alone, study.y, tied, study.weight, study.unit, self.rng)
+        yield self._estimate(f"AUC by {name} alone", alone)
         beyond, by_accuracy = measure.accuracy_reliance(*arguments)
         near = "" if abs(beyond.value) > self._reach(beyond) else "balanced accuracy is not surely away from chance"
         yield self._estimate(f"reliance on {name}, accuracy", by_accuracy, near)
@@ -336,37 +374,62 @@ class _Report:
             yield Finding(name, text + ".", alarm=preference.low is not None and preference.low > 0.5)
 
     def artifacts(self) -> Iterator[Artifact]:
-        if len(self.study.rows.input_shape) == 3 and self.study.rows.input_shape[0] <= 3:
-            yield from (_pairs(effect) for effect in self.effects)
+        """All factors side by side, then everything on each."""
         yield self._shares()
-        yield from (_confusion(effect) for effect in self.effects if _conflicts(effect))
-        yield self._table()
+        yield self._side_by_side()
+        pictures = len(self.study.rows.input_shape) == 3 and self.study.rows.input_shape[0] <= 3
+        for effect in self.effects:
+            yield self._numbers(effect)
+            if pictures:
+                yield _pairs(effect)
+            if _conflicts(effect):
+                yield _confusion(effect)
 
     def _shares(self) -> Matrix:
         found = {m.metric: m.value for m in self.measurements}
-        names = tuple(effect.factor for effect in self.effects)
+        names = tuple(self.measured)
         shares = (tuple(100 * found[f"effect share of {name}"] for name in names),)
         caption = "How far predictions move when a factor is set to another value, in % of what they move in all."
         return Matrix("effect shares", shares, ("share",), names, x_label="factor", caption=caption)
 
-    def _table(self) -> Table:
-        def cell(value: float | None) -> float | str:
-            return "" if value is None or np.isnan(value) else value
+    def _side_by_side(self) -> Table:
+        found = {name: {_bare(m.metric, name): m for m in of_factor} for name, of_factor in self.measured.items()}
+        columns = tuple(dict.fromkeys(column for of_factor in found.values() for column in of_factor))
+        rows = tuple(
+            (name, *(_cell(of_factor[column].value) if column in of_factor else "" for column in columns))
+            for name, of_factor in found.items()
+        )
+        caption = f"On {count(len(self.study.rows), 'test row')}; intervals stand with each factor below."
+        return Table("factors side by side", ("factor", *columns), rows, caption)
 
-        lines = [(m.metric, m.n, cell(m.value), cell(m.low), cell(m.high), m.note) for m in self.measurements]
-        rows = count(len(self.study.rows), "test row")
+    def _numbers(self, effect: _Effect) -> Table:
+        measured = self.measured[effect.factor]
+        lines = [(_bare(m.metric, effect.factor), m.n, *map(_cell, (m.value, m.low, m.high)), m.note) for m in measured]
         return Table(
-            "what setting a factor does",
+            f"{effect.factor}: what setting it does",
             ("number", "rows", "value", "low", "high", "note"),
             tuple(lines),
-            f"On {rows}. Intervals of one number hold together over all factors at level {self.level:g}. All of it is "
-            "about rows that the task draws: what it holds fixed is what it calls noise and the other factors.",
+            f"Intervals of one number hold together over all factors at level {self.level:g}. All of it is about rows "
+            "that the task draws: what it holds fixed is what it calls noise and the other factors.",
         )
+
+
+def _bare(metric: str, factor: str) -> str:
+    """The name of a number without its factor's.
+
+    >>> _bare("reliance on color, AUC", "color")
+    'reliance, AUC'
+    """
+    return re.sub(rf" ({'|'.join(WORDS)}) {re.escape(factor)}(?=,| alone|$)", "", metric)
+
+
+def _cell(value: float | None) -> float | str:
+    return "" if value is None or np.isnan(value) else value
 
 
 def _higher_is_better(metric: str) -> bool:
     """To rely on the label is good, on other factors bad; where a factor is randomised the reverse."""
-    of_label = metric.partition(",")[0].endswith((f" of {LABEL}", f" on {LABEL}"))
+    of_label = metric.partition(",")[0].removesuffix(" alone").endswith(tuple(f" {word} {LABEL}" for word in WORDS))
     if metric.startswith("counterfactual"):
         return True
     return not of_label if metric.startswith("randomised") else of_label
@@ -387,7 +450,7 @@ def _confusion(effect: _Effect) -> Matrix:
     with np.errstate(invalid="ignore"):
         shares /= shares.sum(axis=1, keepdims=True)
     return Matrix(
-        f"confusion by {effect.factor}",
+        f"{effect.factor}: confusion",
         tuple(map(tuple, shares.tolist())),
         classes,
         classes,
@@ -412,7 +475,7 @@ def _pairs(effect: _Effect) -> ImageGrid:
             says, sure = int(effect.said[value, row].argmax()), np.exp(effect.said[value, row].max())
             captions.append(f"{names[value]} → {study.task.classes[says]} ({100 * sure:.0f} %)")
     return ImageGrid(
-        f"rows under other values of {effect.factor}",
+        f"{effect.factor}: rows under other values",
         tuple(images),
         tuple(captions),
         columns=len(others),

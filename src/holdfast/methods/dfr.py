@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast.core.data import Dataset
 from holdfast.core.errors import UserError
@@ -42,12 +42,14 @@ class DFR(Method):
         strengths: Candidates for C, the factor of the loss against the penalty.
         refits: How many fits are averaged.
         min_group_rows: See above.
+        rows_per_group: The groups of so few rows are looked at, drawn at random from each; of all where it is None.
     """
 
     groups: str = "environment"
     strengths: Annotated[tuple[float, ...], Range(low=1e-10)] = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
     refits: Annotated[int, Range(low=1)] = 20
     min_group_rows: Annotated[int, Range(low=1)] = 10
+    rows_per_group: Annotated[int | None, Range(low=2)] = None
 
     def __post_init__(self) -> None:
         if not self.strengths:
@@ -62,6 +64,8 @@ class DFR(Method):
         network = self.build(view, base=model).to(trainer.device, trainer.dtype)
         layer = last_linear(network)
         data = _known(view.role("holdout").grouped_by(self.groups)).to("cpu", trainer.dtype)
+        if self.rows_per_group is not None:
+            data = data.take(_few(data.environment.codes, self.rows_per_group, trainer.rng("rows of groups")))
         features = inputs_of(layer, network, data)
         mean, scale = moments(features, centred=layer.bias is not None)
         rows = HeadRows(
@@ -86,3 +90,10 @@ def _known(data: Dataset) -> Dataset:
     if int(known.sum()) < 2:
         raise UserError("dfr needs at least two holdout rows of known group")
     return data.take(torch.nonzero(known).squeeze(1))
+
+
+def _few(codes: Tensor, most: int, rng: torch.Generator) -> Tensor:
+    """Positions of at most so many random rows of each group, in the order of the rows."""
+    order = torch.randperm(len(codes), generator=rng)
+    first = torch.cat([order[codes[order] == code][:most] for code in torch.unique(codes)])
+    return first.sort().values

@@ -6,6 +6,7 @@ Shapes: N rows, V values of the factor, C classes. ``own`` (N, C) is said of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,16 @@ def mean_effect(own: Array, changed: Array, values: Codes) -> Array:
     [1.0]
     """
     return _over_others(np.abs(changed - own).sum(axis=2) / 2, values)
+
+
+def largest_effect(own: Array, changed: Array) -> Array:
+    """(N,) the largest total variation between p(·|x) and p(·|do(k ← v)) over the values v.
+
+    >>> own, changed = np.array([[1.0, 0.0]]), np.array([[[1.0, 0.0]], [[0.5, 0.5]], [[0.0, 1.0]]])
+    >>> largest_effect(own, changed).tolist()
+    [1.0]
+    """
+    return np.asarray((np.abs(changed - own).sum(axis=2) / 2).max(axis=0))
 
 
 def flip_rates(own: Array, changed: Array, values: Codes) -> Array:
@@ -185,14 +196,51 @@ def area_reliance(
         randomised = expected_area(log_changed, y, free[:, None], w)
         return randomised, ratio(whole - randomised, whole - 0.5)
 
-    found = both(weights)
-    drawn = [both(draws * weights) for draws in multiplicities(units, replicates, rng)]
-    n_units = len(np.unique(units))
-    first, second = (
-        Quotient(float(found[k]), float(np.nanstd(np.concatenate([d[k] for d in drawn]), ddof=1)), n_units)
-        for k in (0, 1)
-    )
+    first, second = _bootstrapped(both, weights, units, rng, replicates)
     return first, second
+
+
+def area_alone(
+    log_changed: Array,
+    y: Codes,
+    tied: Array,
+    weights: Array,
+    units: NDArray[np.intp],
+    rng: np.random.Generator,
+    replicates: int = 100,
+) -> Quotient:
+    """The AUC with the factor tied to the label and all others random: what the factor alone gives.
+
+    It is the S-randomised AUC of the set of all other factors, and one half for a model that does not read this one.
+
+    Args:
+        log_changed: (V, N, C) log-probabilities under each value, every other factor that of a random row.
+        y: (N,) classes.
+        tied: (C, V) how frequent each value is in each class.
+        weights: (N,) row weights.
+        units: (N,) codes.
+        rng: Of the bootstrap.
+        replicates: Of the bootstrap.
+    """
+
+    def alone(w: Array) -> tuple[Array, ...]:
+        return (expected_area(log_changed, y, tied[y].T, w),)
+
+    return _bootstrapped(alone, weights, units, rng, replicates)[0]
+
+
+def _bootstrapped(
+    statistics: Callable[[Array], tuple[Array, ...]],
+    weights: Array,
+    units: NDArray[np.intp],
+    rng: np.random.Generator,
+    replicates: int,
+) -> list[Quotient]:
+    """Functions of (..., N) weights, each with its standard error over units drawn with replacement."""
+    drawn = [statistics(draws * weights) for draws in multiplicities(units, replicates, rng)]
+    errors = [np.nanstd(np.concatenate(values), ddof=1) for values in zip(*drawn, strict=True)]
+    n_units = len(np.unique(units))
+    return [Quotient(float(v), float(e), n_units) for v, e in zip(statistics(weights), errors, strict=True)]
 
 
 @dataclass(frozen=True)
