@@ -102,10 +102,10 @@ def page(folder: Folder, device: str) -> Iterator[str]:
         f"units, {STEPS:,} updates of {BATCH} rows, each method's default options (Adam, 1e-3) but for what is named, "
         "no search, last weights. Accuracy in % on test digits, whose colors are independent of the class: with "
         "another class's color (conflicting), with their own's (aligned), the mean and the least over the 100 pairs of "
-        f"class and color. Mean over {SEEDS} seeds of data and weights with the interval by Student's t; the gain is paired "
-        "by seed. Inputs lie in [0, 1]; the published figures are of inputs that were divided by 255 twice, and of "
-        "many more updates, and cannot be compared. The last two methods are oracles: they are told the color of every "
-        "training row.",
+        f"class and color. Mean over {SEEDS} seeds of data and weights with the interval by Student's t; the gain is "
+        "paired by seed. Inputs lie in [0, 1]; the published figures are of inputs that were divided by 255 twice, and "
+        "of many more updates, and cannot be compared. The last two methods are oracles: they are told the color of "
+        "every training row.",
     )
     for strength in STRENGTHS:
         yield from section(strength, folder.cells(strength))

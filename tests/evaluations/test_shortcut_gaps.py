@@ -31,10 +31,13 @@ def sentences(result: Result) -> str:
 def test_who_reads_the_color_loses_what_it_was_worth(stated: bool) -> None:
     task = task_of(test=(0.5, 0.9)) if stated else task_of(test=(0.5, 0.9), associations={})
     result = run(Reads(0, 1), task, shortcuts=("color",))
-    (gap,) = result.measurements
+    gap, usual, unbiased = result.measurements
     assert (gap.metric, gap.n) == ("gap, color broken", 240)
     assert gap.value == pytest.approx(0 - 0.9)  # right in all of the 90 % where the color holds
     assert -0.9 - 1e-9 <= gap.low <= gap.value < gap.high < -0.85  # type: ignore[operator]
+    assert (usual.metric, usual.value) == ("accuracy in distribution", pytest.approx(0.9))
+    assert usual.low < usual.value  # type: ignore[operator]
+    assert (unbiased.metric, unbiased.value) == ("unbiased accuracy", pytest.approx(0.25))  # of 16 pairs, 4 are right
     assert [f.subject for f in result.findings if f.alarm] == ["color broken"]
     assert ("over-represented" in sentences(result)) != stated
     table = result.artifacts[0]
@@ -44,7 +47,7 @@ def test_who_reads_the_color_loses_what_it_was_worth(stated: bool) -> None:
 
 def test_who_reads_the_label_has_no_gap() -> None:
     result = run(Reads(1, 0), task_of())
-    assert result.measurements[0].value == pytest.approx(0)
+    assert [m.value for m in result.measurements] == [pytest.approx(0), pytest.approx(1), pytest.approx(1)]
     assert not any(f.alarm for f in result.findings)
 
 
@@ -68,6 +71,8 @@ def test_every_set_of_shortcuts_has_its_gap() -> None:
         "gap, color broken": pytest.approx(-0.9),
         "gap, place broken": pytest.approx(0.1),
         "gap, color and place broken": pytest.approx(-0.9),
+        "accuracy in distribution": pytest.approx(0.9),
+        "unbiased accuracy": pytest.approx(0.25),
     }
     train, test = (split.data for split in task.splits)
     broken = [

@@ -31,7 +31,7 @@ LEAST = 0.05
 ONLY_COLUMNS = (
     "The rows are as they were found, none was changed: a gap says where the model fails, and rows of broken "
     "shortcuts may differ in other ways, too. That the model reads the shortcut is likely but not shown; that it does "
-    "not fail there is shown."
+    "not fail there is shown. With features beside the shortcut, `matched-pairs` compares rows that are equal in them."
 )
 
 
@@ -42,7 +42,8 @@ class ShortcutGaps(Evaluation):
 
     A shortcut is an attribute column whose values each go with a class; it is broken in rows of another class.
     Accuracy in distribution is that of the cells (which shortcuts are broken) weighted as in training, so that test
-    splits may have any shares of them; rows of all test splits are used together. A method that closes the gap of one
+    splits may have any shares of them; rows of all test splits are used together. *Unbiased accuracy* is the mean over
+    all combinations of a label and values of the shortcuts that occur. A method that closes the gap of one
     shortcut and widens that of another plays Whac-A-Mole: compare methods gap by gap. Z. Li et al., *A Whac-A-Mole
     dilemma: shortcuts come in multiples where mitigating one amplifies others*, CVPR 2023, arXiv:2212.04825.
 
@@ -56,6 +57,7 @@ class ShortcutGaps(Evaluation):
         level: Of the intervals.
     """
 
+    version = 2
     kinds = ("classification",)
     shortcuts: tuple[str, ...] = ()
     level: Level = 0.95
@@ -74,11 +76,31 @@ class ShortcutGaps(Evaluation):
         each = simultaneous_level(self.level, 2 ** len(found) - 1)
         accuracies = cells.accuracies(rows, rng, each)
         gaps = [accuracies.gap(cell) for cell in sorted(range(1, 2 ** len(found)), key=lambda c: (c.bit_count(), c))]
-        measurements = [_measurement(cells.name(gap.cell), gap, self.level, rows) for gap in gaps]
+        measurements = [
+            *(_measurement(cells.name(gap.cell), gap, self.level, rows) for gap in gaps),
+            self._accuracy("accuracy in distribution", accuracies, rows),
+            self._accuracy("unbiased accuracy", cells.unbiased(rows, rng, self.level), rows),
+        ]
         findings = (*_alarms(cells, gaps), *(Finding("", remark) for remark in (*remarks, *cells.remarks(accuracies))))
         if task.render is None:
             findings = (*findings, Finding("", ONLY_COLUMNS))
         return Result(tuple(measurements), (_table(cells, accuracies, gaps, self.level),), findings)
+
+    def _accuracy(self, metric: str, cells: CellAccuracies, rows: ScoredRows) -> Measurement:
+        """The mean over cells, weighted by their shares."""
+        low, high = cells.in_distribution_interval
+        return Measurement(
+            metric=metric,
+            value=cells.in_distribution,
+            split=rows.split,
+            n=int(cells.counts.sum()),
+            low=low,
+            high=high,
+            interval="" if low is None else "mover",
+            level=self.level,
+            unit="row" if rows.unit is None else "unit",
+            note="it needs rows of every cell" if np.isnan(cells.in_distribution) else "",
+        )
 
     def _shortcuts(self, task: TaskData, train: Dataset) -> tuple[dict[str, Codes], list[str]]:
         """For each shortcut (V,) the class that goes with each value, and remarks on how that was found."""
@@ -119,18 +141,22 @@ class _Cells:
         shortcuts: Their names.
         shares: (2^S,) of the training rows.
         cell: (N,) of the test rows; −1 where a shortcut has an unknown value.
+        combination: (N,) codes of the values of the label and all shortcuts in the test rows.
     """
 
     shortcuts: tuple[str, ...]
     shares: NDArray[Any]
     cell: Codes
+    combination: Codes
 
     @staticmethod
     def of(found: Mapping[str, Codes], train: Dataset, test: Dataset) -> _Cells:
         cells = _cells(found, train)
         weight = np.ones(len(train)) if train.weight is None else train.weight.double().numpy()
         shares = np.bincount(cells[cells >= 0], weight[cells >= 0], minlength=2 ** len(found))
-        return _Cells(tuple(found), shares, _cells(found, test))
+        values = np.stack([test.labels.numpy(), *(test.attributes[name].codes.numpy() for name in found)], axis=1)
+        combination = np.unique(values, axis=0, return_inverse=True)[1]
+        return _Cells(tuple(found), shares, _cells(found, test), combination)
 
     def name(self, cell: int) -> str:
         """``color and texture broken``."""
@@ -138,11 +164,24 @@ class _Cells:
         return f"{' and '.join(broken)} broken" if broken else "none broken"
 
     def accuracies(self, rows: ScoredRows, rng: np.random.Generator, level: float) -> CellAccuracies:
-        known = self.cell >= 0
+        """By which shortcuts are broken."""
+        return self._accuracies(self.cell, self.shares, rows, rng, level)
+
+    def unbiased(self, rows: ScoredRows, rng: np.random.Generator, level: float) -> CellAccuracies:
+        """By values of the label and all shortcuts: each combination that occurs counts the same."""
+        present = np.unique(self.combination[self.cell >= 0], return_inverse=True)
+        combination = np.full(len(self.cell), -1)
+        combination[self.cell >= 0] = present[1]
+        return self._accuracies(combination, np.ones(len(present[0])), rows, rng, level)
+
+    def _accuracies(
+        self, cells: Codes, shares: NDArray[Any], rows: ScoredRows, rng: np.random.Generator, level: float
+    ) -> CellAccuracies:
+        known = cells >= 0
         return CellAccuracies.of(
             (rows.scores.argmax(axis=1) == rows.y)[known],
-            self.cell[known],
-            self.shares,
+            cells[known],
+            shares,
             rng=rng,
             weights=None if rows.weight is None else rows.weight[known],
             units=None if rows.unit is None else rows.unit[known],

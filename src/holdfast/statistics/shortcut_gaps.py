@@ -124,22 +124,30 @@ class CellAccuracies:
         present = np.where(self.counts > 0, self.shares, 0.0)
         return ratio(present, present.sum())
 
-    def gap(self, cell: int) -> Gap:
-        """Of one cell; the interval adds the squares of the cells' intervals, each weighted as it enters.
+    @property
+    def in_distribution_interval(self) -> tuple[float | None, float | None]:
+        """Of accuracy in distribution."""
+        return self._around(self.in_distribution, self._known)
 
-        G. Zou, A. Donner, *Construction of confidence limits about effect measures: a general approach*, 2008.
-        """
+    def gap(self, cell: int) -> Gap:
+        """Of one cell."""
         entering = np.where(np.arange(len(self.shares)) == cell, 1.0, 0.0) - self._known
         n, accuracy = int(self.counts[cell]), float(self.accuracy[cell])
         value = accuracy - self.in_distribution
+        return Gap(cell, n, accuracy, float(value), *self._around(value, entering))
+
+    def _around(self, value: float, entering: Array) -> tuple[float | None, float | None]:
+        """The interval of a sum: the squares of the cells' intervals added, each weighted as it enters.
+
+        G. Zou, A. Donner, *Construction of confidence limits about effect measures: a general approach*, 2008.
+        """
         used = np.flatnonzero(entering)
         bounds = [(self.intervals[c].low, self.intervals[c].high) for c in used.tolist()]
         if np.isnan(value) or any(low is None or high is None for low, high in bounds):
-            return Gap(cell, n, accuracy, float(value), None, None)
+            return None, None
         ends = np.array(bounds, dtype=float)
         factor, center = entering[used], self.accuracy[used]
         below, above = factor * (center - ends[:, 0]), factor * (ends[:, 1] - center)
         down = np.where(factor > 0, below, above)
         up = np.where(factor > 0, above, below)
-        low, high = value - np.hypot.reduce(down), value + np.hypot.reduce(up)
-        return Gap(cell, n, accuracy, float(value), float(low), float(high))
+        return float(value - np.hypot.reduce(down)), float(value + np.hypot.reduce(up))
