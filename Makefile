@@ -12,7 +12,7 @@ demo: .venv/.installed
 	$(BIN)/$(DEMO)
 
 test: lint types
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 --dist worksteal
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+
+from holdfast import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")))]
@@ -38,9 +40,11 @@ def run_commands(example: Example) -> None:
     for line in str(example.parsed).replace("\\\n", " ").splitlines():
         if line.startswith("$ holdfast "):
             stated = re.search(r"# exit (\d+)$", line)
-            command = [sys.executable, "-m", *shlex.split(line[2:], comments=True)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == (int(stated[1]) if stated else 0), f"{line}\n{done.stderr}"
+            words = shlex.split(line.removeprefix("$ holdfast "), comments=True)
+            said = io.StringIO()
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+                code = cli.main(words)
+            assert code == (int(stated[1]) if stated else 0), f"{line}\n{said.getvalue()}"
 
 
 def parse(page: str) -> Document:
