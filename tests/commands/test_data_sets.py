@@ -76,3 +76,15 @@ def test_a_truncated_shard(call: Call, root: Path) -> None:
 
 def test_the_hub_needs_its_library_or_a_right_name(call: Call, root: Path) -> None:
     assert_refused(call("run", "hub:patients", *ROLES), "write hub:OWNER/NAME")
+
+
+def test_a_task_of_the_same_name_comes_first_where_no_column_is_named(
+    call: Call, tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_DATA", str(data_root))
+    few = ("--method", "erm", "--seeds", 1, "--steps", 2, "--evaluate", "performance", "--json")
+    as_task = call("run", "adult", *few)
+    assert as_task.code == 0, as_task.err
+    as_table = call("run", "adult", "--label", "income", "--environment", "race", "--split", "split", *few)
+    assert as_table.code == 0, as_table.err
+    assert as_task.json["scores"] != as_table.json["scores"]

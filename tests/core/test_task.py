@@ -272,3 +272,12 @@ def test_a_group_has_one_code_in_every_role():
     assert grouped.train.environment.codes.tolist() == [0, 1]
     assert grouped.role("holdout").environment.codes.tolist() == [1]
     assert grouped.role("holdout").environment.names == grouped.train.environment.names
+
+
+def test_as_many_groups_as_rows_are_refused() -> None:
+    each = {"name": Column(torch.arange(4), ("a", "b", "c", "d")), "color": Column(torch.arange(4) // 2, ("r", "b"))}
+    data = dataclasses.replace(rows(0), attributes=each)
+    view = training_view(task(Split("train", "train", data)), Needs(columns=("name", "color")), Ledger())
+    assert len(view.grouped_by("label*color").train.environment.names) == 4  # four rows, but not because of a column
+    with pytest.raises(UserError, match="'name' has another value in each of 4 rows"):
+        view.grouped_by("label*name")

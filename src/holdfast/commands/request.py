@@ -119,6 +119,10 @@ def task_of(options: argparse.Namespace) -> Task:
     names = (*ROLE_OPTIONS, *TABLE_OPTIONS, *IMAGE_OPTIONS, *FOLDER_OPTIONS)
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     path = path_of(options.task, options.data_dir)
+    if not given and options.task in plugins("task") and not _is_file(options.task):
+        path = (
+            None  # a data set of this name may lie in the folder of data sets: nothing says how to read it as a table
+        )
     if path is None:
         nothing = "no file, and no data set in the folder that --data-dir or HOLDFAST_DATA names"
         what = "a task" if parse_reference(options.task).name in plugins("task") else nothing

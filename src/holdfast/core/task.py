@@ -270,9 +270,19 @@ class TrainingView:
         """The view with the product of some columns, such as ``label*color``, as environment.
 
         A code means the same group in every role.
+
+        Raises:
+            UserError: A column has another value in every row.
         """
         rows = list(self.data.values())
-        groups = concatenated_columns(rows).grouped_by(names).environment
+        columns = concatenated_columns(rows)
+        for name in {part.strip() for part in names.split("*")} & set(columns.attributes):
+            if len(columns.attributes[name].present()) == len(columns) > 1:
+                raise UserError(
+                    f"groups={names}: column {name!r} has another value in each of {len(columns)} rows, which makes as "
+                    "many groups as rows: leave it out, or write row where every row is meant to be a group"
+                )
+        groups = columns.grouped_by(names).environment
         codes = torch.split(groups.codes, [len(data) for data in rows])
         grouped = {
             role: dataclasses.replace(data, environment=dataclasses.replace(groups, codes=part))
