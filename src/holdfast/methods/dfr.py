@@ -63,7 +63,7 @@ class DFR(Method):
             raise UserError("dfr repairs a model that another method has trained: write erm+dfr")
         network = self.build(view, base=model).to(trainer.device, trainer.dtype)
         layer = last_linear(network)
-        data = _known(view.role("holdout").grouped_by(self.groups)).to("cpu", trainer.dtype)
+        data = _known(view.grouped_by(self.groups).role("holdout")).to("cpu", trainer.dtype)
         if self.rows_per_group is not None:
             data = data.take(_few(data.environment.codes, self.rows_per_group, trainer.rng("rows of groups")))
         features = inputs_of(layer, network, data)
