@@ -97,6 +97,17 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(run: Call, tree: Tree) -> 
     assert {path.name for path in Path("runs/cells").iterdir()} == {cells[0]["cell"]}
 
 
+def test_a_dry_run_counts_the_networks_that_groups_are_inferred_from(run: Call) -> None:
+    words = ("--dry-run", "--json", "--infer-groups", "errors")
+    plan = run(*words, seeds=2, method="erm,group-dro,logistic", steps=40).json
+    # Two methods look at environments: one reference of each seed serves both.
+    assert [(c["method"], c["steps"]) for c in plan["cells"][:2]] == [("pooled", 4), ("pooled", 4)]
+    assert [c["method"] for c in plan["cells"][2:]] == ["erm"] * 2 + ["group-dro"] * 2 + ["logistic"] * 2
+    assert {c["method"]: c["cells"] for c in plan["cost"]["methods"]} == dict.fromkeys(
+        ("pooled", "erm", "group-dro", "logistic"), 2
+    )
+
+
 def test_a_dry_run_estimates_the_cost_of_what_is_left(run: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def short(fold: Any, spec: Any, root: Path, evaluations: Any) -> tuple[float, float]:
         return 0.5 + 0.01 * spec.budget.amount, 1e6

@@ -17,7 +17,7 @@ from holdfast.experiments.store import CellStore
 
 
 def planned(grid: Grid, store: CellStore) -> list[dict[str, Any]]:
-    """Every cell of a grid with its state."""
+    """Every cell of a grid with its state; those from which groups are inferred come first."""
     return [
         {
             "cell": spec.key,
@@ -27,7 +27,7 @@ def planned(grid: Grid, store: CellStore) -> list[dict[str, Any]]:
             "steps": spec.budget.amount * len(spec.chain),
             "finished": store.find(spec) is not None,
         }
-        for _, spec in grid.specs()
+        for _, spec in (*grid.references(), *grid.specs())
     ]
 
 

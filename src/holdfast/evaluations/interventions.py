@@ -5,37 +5,29 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from holdfast.core.artifacts import Artifact, ImageGrid, Matrix, Table, nested
 from holdfast.core.data import Dataset
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Evaluation, Finding, Measurement, Predictor, Result
-from holdfast.core.interventions import factors_of
 from holdfast.core.options import Range
 from holdfast.core.registry import register
-from holdfast.core.task import TaskData, concatenated_columns
+from holdfast.core.task import TaskData
 from holdfast.core.words import count
+from holdfast.evaluations.factor_study import LABEL, Effect, Study, drawn_factors
 from holdfast.evaluations.sampled import FEWEST_ROWS, even_rows
 from holdfast.evaluations.scored import Level
-from holdfast.perturbations.counterfactuals import counterfactual_inputs, counterfactual_outputs
 from holdfast.statistics import interventions as measure
 from holdfast.statistics import rate_interval, simultaneous_level
-from holdfast.statistics.interventions import Following, Quotient, ratio_of_means
-from holdfast.statistics.resampling import unit_index
+from holdfast.statistics.interventions import Quotient, ratio_of_means
 from holdfast.tasks.pictures import as_rgb
 
-Array = NDArray[np.float64]
-Codes = NDArray[np.int64]
-
-LABEL = "label"
 MOST_VALUES = 30
 """Factors of more values are left out."""
 
@@ -87,13 +79,13 @@ class Interventions(Evaluation):
     level: Level = 0.95
 
     def evaluate(self, predictor: Predictor, task: TaskData, rng: np.random.Generator) -> Result:
-        drawn = _drawn(task)
+        drawn = drawn_factors(task)
         self._check(drawn)
         rows = even_rows(task, self.max_rows, rng)
         if rows is None or not drawn:
             remark = "no test rows" if drawn else "no factors that the task can draw rows from"
             return Result(findings=(Finding("", f"There are {remark}, so nothing is changed in any row."),))
-        study = _Study.of(predictor, task, rows, rng)
+        study = Study.of(predictor, task, rows, rng)
         names, remarks = _usable(task, study.rows, self.factors or drawn)
         effects = [effect for name in names if (effect := study.effect(name)) is not None]
         silent = [name for name in names if name not in {e.factor for e in effects} and name != LABEL]
@@ -111,11 +103,6 @@ class Interventions(Evaluation):
                 raise UserError(f"evaluation 'interventions' cannot set {name!r} in this task: {has}")
 
 
-def _drawn(task: TaskData) -> tuple[str, ...]:
-    """The factors that the task draws its rows from, the label first."""
-    return (LABEL, *factors_of(task)) if task.render is not None else ()
-
-
 def _usable(task: TaskData, rows: Dataset, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Factors with at least two and not too many values, and remarks on the others."""
     usable, remarks = [], []
@@ -130,155 +117,11 @@ def _usable(task: TaskData, rows: Dataset, names: Sequence[str]) -> tuple[list[s
 
 
 @dataclass(frozen=True, eq=False)
-class _Study:
-    """A model on N rows that can be drawn again.
-
-    Attributes:
-        predictor: The model.
-        task: Draws the rows.
-        rows: As they are.
-        factors: By name (N,) codes, those of the rows.
-        others: The same, those of random rows.
-    """
-
-    predictor: Predictor
-    task: TaskData
-    rows: Dataset
-    factors: Mapping[str, Tensor]
-    others: Mapping[str, Tensor]
-
-    @staticmethod
-    def of(predictor: Predictor, task: TaskData, rows: Dataset, rng: np.random.Generator) -> _Study:
-        """Rows with an unknown value of a factor are left out."""
-        names = [name for name in _drawn(task) if name != LABEL]
-        known = torch.stack([rows.labels >= 0, *(rows.attributes[name].codes >= 0 for name in names)]).all(dim=0)
-        if not bool(known.all()):
-            rows = rows.take(known.nonzero()[:, 0])
-        factors = {LABEL: rows.labels, **{name: column.codes for name, column in rows.attributes.items()}}
-        order = rows.index.argsort()  # what the rows' order is must not matter
-        random = torch.empty_like(order)
-        random[order] = order[torch.from_numpy(rng.permutation(len(rows)))]
-        return _Study(predictor, task, rows, factors, {name: codes[random] for name, codes in factors.items()})
-
-    @functools.cached_property
-    def x(self) -> Tensor:
-        """The rows drawn with their own factors."""
-        assert self.task.render is not None
-        return self.task.render(self.factors, self.rows.index)
-
-    @functools.cached_property
-    def own(self) -> Array:
-        """(N, C) what the model says of the rows as they are."""
-        return np.asarray(self.said(self.x).numpy())
-
-    @property
-    def y(self) -> Codes:
-        return np.asarray(self.rows.labels.numpy())
-
-    @functools.cached_property
-    def weight(self) -> Array:
-        return np.ones(len(self.rows)) if self.rows.weight is None else np.asarray(self.rows.weight.double().numpy())
-
-    @functools.cached_property
-    def unit(self) -> NDArray[np.intp]:
-        return unit_index(len(self.rows), None if self.rows.unit is None else self.rows.unit.numpy())
-
-    def said(self, x: Tensor) -> Tensor:
-        """(N, C) log-probabilities of other inputs in the place of the rows'."""
-        prediction = self.predictor.predict(dataclasses.replace(self.rows, x=x))
-        return prediction.outputs.cpu().double().log_softmax(dim=1)
-
-    def drawn(self, factor: str, value: int, rows: Sequence[int] | None = None) -> Tensor:
-        """The rows, or some of them by position, with a value of a factor."""
-        assert self.task.render is not None
-        some = slice(None) if rows is None else torch.tensor(rows)
-        factors = {name: codes[some] for name, codes in self.factors.items()}
-        return counterfactual_inputs(self.task.render, factors, self.rows.index[some], factor, value)
-
-    def names(self, factor: str) -> tuple[str, ...]:
-        """Of the factor's values."""
-        return self.task.classes if factor == LABEL else self.rows.attributes[factor].names
-
-    def shares(self, factor: str) -> tuple[Array, Array]:
-        """How frequent each value is in training: in each class (C, V), and in all (V,)."""
-        parts = [split.data for split in self.task.with_role("train") if split.data.y is not None]
-        train = concatenated_columns(parts)
-        codes = (train.labels if factor == LABEL else train.attributes[factor].codes).numpy()
-        weight = np.ones(len(train)) if train.weight is None else train.weight.double().numpy()
-        known = codes >= 0
-        classes, values = len(self.task.classes), len(self.names(factor))
-        return measure.value_shares(codes[known], train.labels.numpy()[known], weight[known], classes, values)
-
-    def effect(self, factor: str) -> _Effect | None:
-        """What setting the factor does; None where it changes no row."""
-        values = range(len(self.names(factor)))
-        if all(torch.equal(self.drawn(factor, value), self.x) for value in values):
-            return None
-        assert self.task.render is not None
-        said, alone = (
-            np.asarray(
-                counterfactual_outputs(self.said, self.task.render, kept, self.rows.index, factor, values).numpy()
-            )
-            for kept in (self.factors, self.others)
-        )
-        classes = self.task.associations.get(factor, ())
-        goes_with = np.array(classes)[self.factors[factor].numpy()] if classes else None
-        return _Effect(self, factor, said, alone, goes_with)
-
-
-@dataclass(frozen=True, eq=False)
-class _Effect:
-    """What a model says under each value of a factor.
-
-    Attributes:
-        study: Of the rows as they are.
-        factor: Its name.
-        said: (V, N, C) log-probabilities.
-        alone: The same, with the other factors of random rows.
-        goes_with: (N,) the class that each row's value goes with; None where that is not known, or for the label.
-    """
-
-    study: _Study
-    factor: str
-    said: Array
-    alone: Array
-    goes_with: Codes | None
-
-    @property
-    def values(self) -> Codes:
-        return np.asarray(self.study.factors[self.factor].numpy())
-
-    @functools.cached_property
-    def moved(self) -> Array:
-        return measure.mean_effect(np.exp(self.study.own), np.exp(self.said), self.values)
-
-    @property
-    def largest(self) -> Array:
-        return measure.largest_effect(np.exp(self.study.own), np.exp(self.said))
-
-    @property
-    def flips(self) -> Array:
-        return measure.flip_rates(self.study.own, self.said, self.values)
-
-    @property
-    def right(self) -> Array:
-        """(N,) counterfactual accuracy: under another label the new one is right."""
-        wanted = np.arange(len(self.said))[:, None] if self.factor == LABEL else self.study.y
-        return measure.counterfactual_accuracy(self.said, wanted, self.values)
-
-    @functools.cached_property
-    def following(self) -> Following | None:
-        if self.goes_with is None:
-            return None
-        return Following.of(self.study.own.argmax(axis=1), self.study.y, self.goes_with)
-
-
-@dataclass(frozen=True, eq=False)
 class _Report:
     """Everything that is said of the factors."""
 
-    study: _Study
-    effects: Sequence[_Effect]
+    study: Study
+    effects: Sequence[Effect]
     level: float
     rng: np.random.Generator
 
@@ -296,7 +139,7 @@ class _Report:
     def measurements(self) -> list[Measurement]:
         return [m for of_factor in self.measured.values() for m in of_factor]
 
-    def _of(self, effect: _Effect) -> Iterator[Measurement]:
+    def _of(self, effect: Effect) -> Iterator[Measurement]:
         study, name = self.study, effect.factor
         weight, unit, ones = study.weight, study.unit, np.ones(len(study.rows))
         total = np.sum([e.moved for e in self.effects], axis=0)
@@ -312,7 +155,7 @@ class _Report:
             yield self._rate(f"preference for {name}", following.follows, following.decided, undecided)
         yield from self._randomised(effect)
 
-    def _randomised(self, effect: _Effect) -> Iterator[Measurement]:
+    def _randomised(self, effect: Effect) -> Iterator[Measurement]:
         study, name = self.study, effect.factor
         if len(np.unique(study.y)) < 2 or not any(s.data.y is not None for s in study.task.with_role("train")):
             return
@@ -402,7 +245,7 @@ class _Report:
         caption = f"On {count(len(self.study.rows), 'test row')}; intervals stand with each factor below."
         return Table("factors side by side", ("factor", *columns), rows, caption)
 
-    def _numbers(self, effect: _Effect) -> Table:
+    def _numbers(self, effect: Effect) -> Table:
         measured = self.measured[effect.factor]
         lines = [(_bare(m.metric, effect.factor), m.n, *map(_cell, (m.value, m.low, m.high)), m.note) for m in measured]
         return Table(
@@ -435,11 +278,11 @@ def _higher_is_better(metric: str) -> bool:
     return not of_label if metric.startswith("randomised") else of_label
 
 
-def _conflicts(effect: _Effect) -> bool:
+def _conflicts(effect: Effect) -> bool:
     return effect.following is not None and bool(effect.following.conflicting.any())
 
 
-def _confusion(effect: _Effect) -> Matrix:
+def _confusion(effect: Effect) -> Matrix:
     """Predicted class against the class that the factor's value goes with, among conflicting rows."""
     assert effect.following is not None
     assert effect.goes_with is not None
@@ -461,7 +304,7 @@ def _confusion(effect: _Effect) -> Matrix:
     )
 
 
-def _pairs(effect: _Effect) -> ImageGrid:
+def _pairs(effect: Effect) -> ImageGrid:
     """Some rows as they are, each followed by itself under other values, with what the model says."""
     study, names = effect.study, effect.study.names(effect.factor)
     others = _spread(len(names), SHOWN_VALUES + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +45,18 @@ def measured_costs(grid: Grid, store: CellStore, evaluations: Sequence[Evaluatio
     A method's first cell stands for all of its cells. Time that grows faster than the number of updates, such as that
     of a schedule's later part, is not seen.
     """
-    to_do: dict[str, list[tuple[Fold, CellSpec]]] = {label: [] for label in grid.labels}
-    for fold, spec in grid.specs():
+    return [*_costs(grid.references(), store, ()), *_costs(grid.specs(), store, evaluations)]
+
+
+def _costs(
+    jobs: Iterable[tuple[Fold, CellSpec]], store: CellStore, evaluations: Sequence[Evaluation]
+) -> Iterator[Cost]:
+    to_do: dict[str, list[tuple[Fold, CellSpec]]] = {}
+    for fold, spec in jobs:
         if store.find(spec) is None:
-            to_do[spec.label].append((fold, spec))
-    return [_cost(label, cells, evaluations) for label, cells in to_do.items() if cells]
+            to_do.setdefault(spec.label, []).append((fold, spec))
+    for label, cells in to_do.items():
+        yield _cost(label, cells, evaluations)
 
 
 def _cost(label: str, cells: Sequence[tuple[Fold, CellSpec]], evaluations: Sequence[Evaluation]) -> Cost:

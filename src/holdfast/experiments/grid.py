@@ -84,6 +84,14 @@ class Grid:
                 for seed in self.seeds:
                     yield fold, self._spec(fold, fingerprint, chain, seed)
 
+    def references(self) -> Iterator[tuple[Fold, CellSpec]]:
+        """Every cell from whose network groups are inferred, once."""
+        found: dict[str, tuple[Fold, CellSpec]] = {}
+        for fold, spec in self.specs():
+            if spec.reference is not None:
+                found.setdefault(spec.reference.key, (fold, spec.reference))
+        yield from found.values()
+
     def check(self) -> None:
         """Refuse what some task cannot serve, before anything is trained.
 
