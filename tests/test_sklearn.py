@@ -58,6 +58,31 @@ def test_environments_reach_the_method():
     assert not np.allclose(with_environments, without)
 
 
+def test_groups_are_inferred_where_no_column_names_them():
+    X, y, _ = shortcut(2000, 0.95, seed=0)
+    X_test, y_test, agrees_test = shortcut(2000, 0.5, seed=1)
+
+    def right_without_shortcut(**options: str) -> float:
+        model = RobustClassifier("group-dro:groups=label*environment", steps=200, **options).fit(X, y)
+        return (model.predict(X_test) == y_test)[~agrees_test].mean()
+
+    assert right_without_shortcut(infer_groups="errors") > right_without_shortcut() + 0.1
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (RobustClassifier(infer_groups="error"), "did you mean 'errors'"),
+        (RobustClassifier(infer_groups="features:number=300"), "more groups than its"),
+        (RobustRegressor(infer_groups="errors"), "is for classification: this task is regression"),
+    ],
+)
+def test_what_infers_nothing_is_refused(estimator, message):
+    X, y, _ = shortcut(100, 0.9, seed=0)
+    with pytest.raises(UserError, match=message):
+        estimator.fit(X, y)
+
+
 def test_weights_reach_the_method():
     X, y, agrees = shortcut(400, 0.9, seed=0)
     all_rows = RobustClassifier("erm", steps=100).fit(X, y, sample_weight=np.where(agrees, 0.0, 1.0))

@@ -29,13 +29,14 @@ from torch import Tensor
 from holdfast.core.data import Column, Dataset
 from holdfast.core.errors import UserError
 from holdfast.core.evaluation import Prediction
+from holdfast.core.inference import GroupInference
 from holdfast.core.method import Method
 from holdfast.core.options import parse_alternatives
 from holdfast.core.registry import create
 from holdfast.core.seeds import torch_rng
 from holdfast.core.task import Kind, Model, Role, Split, Task, TaskData
 from holdfast.experiments.cells import finish_cell, load_module, predictor_of
-from holdfast.experiments.checks import check_chain, check_model, check_rule
+from holdfast.experiments.checks import check_chain, check_inference, check_model, check_rule
 from holdfast.experiments.numerics import Numerics, device_of
 from holdfast.experiments.spec import CellSpec
 from holdfast.experiments.store import CellStore
@@ -58,7 +59,7 @@ class _Robust(BaseEstimator):  # type: ignore[misc]
 
     _kind: ClassVar[Kind]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each by its name
         self,
         method: str = "group-dro",
         *,
@@ -66,6 +67,7 @@ class _Robust(BaseEstimator):  # type: ignore[misc]
         steps: int = 1000,
         batch_size: int = 256,
         select: str = "last",
+        infer_groups: str | None = None,
         random_state: int | np.random.RandomState | None = 0,
         threads: int = 1,
         device: str = "cpu",
@@ -75,6 +77,7 @@ class _Robust(BaseEstimator):  # type: ignore[misc]
         self.steps = steps
         self.batch_size = batch_size
         self.select = select
+        self.infer_groups = infer_groups
         self.random_state = random_state
         self.threads = threads
         self.device = device
@@ -108,9 +111,22 @@ class _Robust(BaseEstimator):  # type: ignore[misc]
         check_rule(rule, data)
         model = data.model if self.model is None else data.model.replaced_by(create(Model, self.model))
         check_model(model, data)
+        inference = None if self.infer_groups is None else create(GroupInference, self.infer_groups)
+        if inference is not None:
+            check_inference(inference, data)
         numerics = Numerics(self.threads, device_of(self.device))
         spec = CellSpec(
-            _Given(), data.fingerprint(), "", chain, model, seed, Budget(self.steps), self.batch_size, numerics, rule
+            task=_Given(),
+            data=data.fingerprint(),
+            fold="",
+            chain=chain,
+            model=model,
+            seed=seed,
+            budget=Budget(self.steps),
+            batch_size=self.batch_size,
+            numerics=numerics,
+            rule=rule,
+            inference=inference,
         )
         with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
             cell = finish_cell(spec, data, CellStore(Path(folder)))
@@ -139,6 +155,8 @@ class RobustClassifier(ClassifierMixin, _Robust):  # type: ignore[misc]
         batch_size: Rows per update.
         select: The selection rule. Rules other than ``last`` keep 15 % of the rows from training, and methods that
             need a holdout, such as ``dfr``, 10 %.
+        infer_groups: What infers groups from a first training, such as ``errors`` or ``features``: the method sees them
+            in place of environments.
         random_state: Seeds the network, the batches and what rows are kept from training.
         threads: Of torch.
         device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
