@@ -7,6 +7,7 @@ with a folder for the cells a run that was stopped goes on. Needs MNIST in the f
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import itertools
 import multiprocessing
@@ -140,11 +141,15 @@ def verdict(cells: Cells) -> str:
 
 def main() -> None:
     """Write the page; cells lie in the folder given, or in one that is thrown away."""
-    path, device, workers = [*sys.argv[1:4], *(None, "cpu", "1")[len(sys.argv) - 1 :]]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("device", nargs="?", default="cpu")
+    parser.add_argument("workers", nargs="?", type=int, default=1)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Folder(Path(path or temporary))
-        folder.fill(device, int(workers))
-        pages.write("biased_mnist.md", page(folder, device))
+        folder = Folder(asked.folder or Path(temporary))
+        folder.fill(asked.device, asked.workers)
+        pages.write("biased_mnist.md", page(folder, asked.device))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ CIFAR-10 or MNIST lies in the folder that HOLDFAST_DATA names.
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -177,13 +177,14 @@ def _remark(remembered: float) -> str:
 
 def main() -> None:
     """Write the page; cells lie in the folder given, or in one that is thrown away."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "small"
-    if name not in SIZES:
-        sys.exit(f"random_labels.py: no size {name!r}: there is {', '.join(SIZES)}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("size", nargs="?", choices=SIZES, default="small")
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("workers", nargs="?", type=int)
+    asked = parser.parse_args()
+    executor = Processes(asked.workers) if asked.workers else Inline()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[2] if len(sys.argv) > 2 else temporary)
-        executor = Processes(int(sys.argv[3])) if len(sys.argv) > 3 else Inline()
-        pages.write(f"random_labels_{name}.md", page(name, folder, executor))
+        pages.write(f"random_labels_{asked.size}.md", page(asked.size, asked.folder or Path(temporary), executor))
 
 
 if __name__ == "__main__":

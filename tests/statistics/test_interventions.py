@@ -11,12 +11,14 @@ from sklearn.metrics import roc_auc_score
 from holdfast.statistics.interventions import (
     Following,
     accuracy_reliance,
+    area_alone,
     area_reliance,
     balanced,
     counterfactual_accuracy,
     expected_accuracy,
     expected_area,
     flip_rates,
+    largest_effect,
     mean_effect,
     ratio_of_means,
     value_shares,
@@ -39,16 +41,18 @@ class Drawn:
 @pytest.mark.parametrize("seed", range(3))
 def test_effects_and_flips_against_loops(seed: int) -> None:
     d = Drawn(seed)
-    effects, flips, kept, moved = [], [], [], []
+    effects, largest, flips, kept, moved = [], [], [], [], []
     for i, own in enumerate(d.own):
         others = [v for v in range(4) if v != d.values[i]]
         effects.append(np.mean([max(sum(d.changed[v, i, c] - own[c] for c in some)
                                     for k in range(4) for some in itertools.combinations(range(3), k))
                                 for v in others]))  # fmt: skip
+        largest.append(max(0.5 * sum(abs(p - q) for p, q in zip(said, own, strict=True)) for said in d.changed[:, i]))
         flips.append(np.mean([np.argmax(d.changed[v, i]) != np.argmax(own) for v in others]))
         kept.append(np.mean([np.argmax(d.changed[v, i]) == d.y[i] for v in others]))
         moved.append(np.mean([np.argmax(d.changed[v, i]) == v % 3 for v in others]))
     assert mean_effect(d.own, d.changed, d.values) == pytest.approx(effects)
+    assert largest_effect(d.own, d.changed) == pytest.approx(largest)
     assert flip_rates(d.own, d.changed, d.values) == pytest.approx(flips)
     assert counterfactual_accuracy(d.changed, d.y, d.values) == pytest.approx(kept)
     follows = np.broadcast_to(np.arange(4)[:, None] % 3, (4, 12))
@@ -74,6 +78,18 @@ def test_randomised_numbers_are_the_mean_over_draws(seed: int) -> None:
     free = d.free[:, None]
     assert expected_accuracy(d.changed, d.y, free).mean() == pytest.approx(np.mean(accuracies), abs=0.005)
     assert expected_area(log_p, d.y, free, np.ones(300)) == pytest.approx(np.mean(areas), abs=0.005)
+
+
+def test_what_a_factor_gives_alone_is_the_mean_over_draws_of_it() -> None:
+    d, rng = Drawn(1, rows=300), np.random.default_rng(0)
+    found = area_alone(np.log(d.changed), d.y, d.tied, np.ones(300), np.arange(300), rng)
+    areas = []
+    for _ in range(400):
+        drawn = [rng.choice(4, p=d.tied[label]) for label in d.y]
+        said = d.changed[drawn, np.arange(300)]
+        areas.append(np.mean([roc_auc_score(d.y == c, said[:, c]) for c in range(3)]))
+    assert found.value == pytest.approx(np.mean(areas), abs=0.005)
+    assert 0.005 < found.error < 0.05
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -221,6 +221,11 @@ def area_alone(
         units: (N,) codes.
         rng: Of the bootstrap.
         replicates: Of the bootstrap.
+
+    >>> says = np.log(np.array([[0.9, 0.1], [0.1, 0.9]]))[:, None].repeat(4, axis=1)  # of each value, in every row
+    >>> y, tied = np.array([0, 0, 1, 1]), np.eye(2)
+    >>> area_alone(says, y, tied, np.ones(4), np.arange(4), np.random.default_rng(0)).value
+    1.0
     """
 
     def alone(w: Array) -> tuple[Array, ...]:
