@@ -26,6 +26,20 @@ def test_the_memory_is_an_average_that_begins_with_the_first_loss_and_shares_are
     assert memory.shares(index).tolist() == pytest.approx(shares, rel=1e-5)
 
 
+def test_a_quantile_does_not_heed_an_outlier() -> None:
+    rng = torch.Generator().manual_seed(0)
+    labels, losses = torch.arange(40) % 2, torch.rand(40, generator=rng) + 0.1
+    losses[6] = 1e6
+    memory = LossMemory(torch.arange(41), torch.cat([labels, torch.tensor([0])]), quantile=0.75)
+    memory.update(torch.arange(40), losses)
+    scale = torch.stack([losses[labels == code].quantile(0.75) for code in (0, 1)])[labels]
+    assert memory.shares(torch.arange(40)).tolist() == pytest.approx((losses / scale).clamp_max(1).tolist())
+    assert memory.shares(torch.tensor([40])).isnan()
+    largest = LossMemory(torch.arange(40), labels)
+    largest.update(torch.arange(40), losses)
+    assert largest.shares(torch.arange(40))[labels == 0].sort().values[-2] < 1e-5
+
+
 def test_losses_of_zero_and_rows_never_seen() -> None:
     memory = LossMemory(torch.arange(3), torch.tensor([0, 0, 0]))
     memory.update(torch.tensor([0, 1]), torch.zeros(2))

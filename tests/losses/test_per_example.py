@@ -53,6 +53,18 @@ def test_generalized_cross_entropy_is_its_formula_and_its_gradient_that_of_cross
     torch.testing.assert_close(own, of_entropy, rtol=1e-6, atol=1e-12)
 
 
+def test_the_truncated_loss_is_constant_where_the_label_is_improbable() -> None:
+    p = torch.tensor([0.9, 0.6, 0.5, 0.2, 1e-30], dtype=torch.float64)
+    logits = torch.stack([p.log(), torch.log1p(-p)], dim=1).requires_grad_()
+    y = torch.zeros(5, dtype=torch.int64)
+    losses = generalized_cross_entropy(logits, y, 0.7, least=0.5)
+    assert losses.tolist() == pytest.approx([(1 - max(v, 0.5) ** 0.7) / 0.7 for v in p.tolist()])
+    losses.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[3:].abs().max() == 0
+    assert logits.grad[:2, 1].tolist() == pytest.approx([v**0.7 * (1 - v) for v in (0.9, 0.6)])
+
+
 def test_generalized_cross_entropy_tends_to_cross_entropy_and_is_finite_for_hopeless_rows() -> None:
     logits = torch.tensor([[0.3, -1.0], [2000.0, 0.0]], requires_grad=True)
     y = torch.tensor([0, 1])

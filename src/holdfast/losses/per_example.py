@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -20,7 +21,7 @@ def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(outputs, y, reduction="none")
 
 
-def generalized_cross_entropy(outputs: Tensor, y: Tensor, q: float = 0.7) -> Tensor:
+def generalized_cross_entropy(outputs: Tensor, y: Tensor, q: float = 0.7, least: float = 0.0) -> Tensor:
     """(1 − p_y^q) / q: between cross-entropy (q → 0) and 1 − p_y (q = 1).
 
     Its gradient is p_y^q times that of cross-entropy: rows that the model agrees with count more. Against wrong labels
@@ -33,12 +34,16 @@ def generalized_cross_entropy(outputs: Tensor, y: Tensor, q: float = 0.7) -> Ten
         outputs: As for :func:`cross_entropy`.
         y: The same.
         q: In (0, 1].
+        least: Where p_y is at most this, the loss is constant, so that such rows train nothing: the truncated loss.
 
     >>> import torch
     >>> generalized_cross_entropy(torch.zeros(1, 2), torch.tensor([0]), q=1.0)
     tensor([0.5000])
     """
-    return -torch.expm1(-q * cross_entropy(outputs, y)) / q
+    entropy = cross_entropy(outputs, y)
+    if least > 0:
+        entropy = entropy.clamp_max(-math.log(least))
+    return -torch.expm1(-q * entropy) / q
 
 
 def squared_error(outputs: Tensor, y: Tensor) -> Tensor:

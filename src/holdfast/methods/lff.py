@@ -27,11 +27,14 @@ class LfF(Method):
     Attributes:
         q: Of the biased network's generalized cross-entropy.
         memory: Share of the past in the averages of losses.
+        quantile: A row's average is measured by this quantile within its class; 1, the largest, is the paper's, and
+            lets one outlier, such as a wrong label, make all others of its class small.
         optimizer: The optimizer of each network.
     """
 
     q: Annotated[float, Range(1e-6, 1.0), Uniform(0.3, 0.9)] = 0.7
     memory: Annotated[float, Range(0.0, 0.999)] = 0.7
+    quantile: Annotated[float, Range(0.01, 1.0)] = 1.0
     optimizer: Optimizer = Adam()
 
     def needs(self) -> Needs:
@@ -45,4 +48,5 @@ class LfF(Method):
         with trainer.randomness("biased"):
             biased = self.build(view, base=copy.deepcopy(model))
         models = {"model": trainer.build(self, view, model), "biased": biased}
-        return trainer.fit(models, view, FailureStep(q=self.q, memory=self.memory, optimizer=self.optimizer))
+        step = FailureStep(q=self.q, memory=self.memory, quantile=self.quantile, optimizer=self.optimizer)
+        return trainer.fit(models, view, step)

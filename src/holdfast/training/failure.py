@@ -25,13 +25,14 @@ class FailureWeights(nn.Module):
     Args:
         view: Its training rows are those that may come.
         memory: Share of the past in the averages of losses.
+        quantile: Of a class's losses, which others are measured by.
     """
 
-    def __init__(self, view: TrainingView, memory: float) -> None:
+    def __init__(self, view: TrainingView, memory: float, quantile: float = 1.0) -> None:
         super().__init__()
         rows = view.train
-        self.biased = LossMemory(rows.index, rows.labels, memory)
-        self.main = LossMemory(rows.index, rows.labels, memory)
+        self.biased = LossMemory(rows.index, rows.labels, memory, quantile)
+        self.main = LossMemory(rows.index, rows.labels, memory, quantile)
 
     def forward(self, batch: Batch, biased: Tensor, main: Tensor) -> Tensor:
         """(B,) weights in [0, 1] from the (B,) losses of both models, which are remembered; 0 for rows of no weight."""
@@ -51,21 +52,29 @@ class FailureStep(nn.Module):
     Args:
         q: Of the generalized cross-entropy, in (0, 1].
         memory: Share of the past in the averages of losses.
+        quantile: Of a class's losses, which others are measured by.
         optimizer: How to build the optimizer of each network, and how its learning rate falls.
     """
 
     passes = 2
 
-    def __init__(self, *, q: float, memory: float, optimizer: Optimizer = Adam()) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self,
+        *,
+        q: float,
+        memory: float,
+        quantile: float = 1.0,
+        optimizer: Optimizer = Adam(),  # noqa: B008  # frozen
+    ) -> None:
         super().__init__()
-        self.q, self.memory, self.optimizer = q, memory, optimizer
+        self.q, self.memory, self.quantile, self.optimizer = q, memory, quantile, optimizer
         self.updates = 0
         self._autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
     def setup(self, models: Models, view: TrainingView, trainer: Trainer) -> Optimizers:
         """An optimizer for each network, and the memories of their losses."""
         self._autocast = trainer.autocast
-        self.weights = FailureWeights(view, self.memory).to(trainer.device)
+        self.weights = FailureWeights(view, self.memory, self.quantile).to(trainer.device)
         return {
             name: self.optimizer.build([{"params": list(model.parameters()), "name": name}])
             for name, model in models.items()
