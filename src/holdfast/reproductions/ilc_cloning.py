@@ -99,6 +99,8 @@ class IlcCloning(Reproduction):
     have decoupled weight decay in half of their settings. The verdict is on AND-Adam against Adam: it holds where the
     loss is lower in at least four fifths of the seeds and the paired interval excludes zero, fails where the interval
     lies on the other side, and is inconclusive else. The published margin is small: at most some 8 % of the loss.
+    Five seeds, which were the default at first, held on one machine and were inconclusive on another, whose sums are
+    rounded otherwise: hence fifteen, under the same rule.
 
     Attributes:
         seeds: Worlds.
@@ -121,7 +123,7 @@ class IlcCloning(Reproduction):
     )
     uses: ClassVar[tuple[tuple[str, str], ...]] = (("task", "grid-runner"), ("evaluation", "live-success"))
 
-    seeds: Annotated[int, Range(2)] = 5
+    seeds: Annotated[int, Range(2)] = 15
     levels: Annotated[int, Range(1)] = 16
     rows: Annotated[int, Range(1)] = 200
     test_levels: Annotated[int, Range(1)] = 100
